@@ -1,0 +1,33 @@
+/** Every permission, `billing:<resource>:<verb>`. A key holds a set of them; each route names the one it needs. */
+export const PERMISSIONS = [
+  'billing:tenants:create',
+  'billing:keys:create',
+  'billing:usage:create',
+  'billing:usage:backfill',
+  'billing:usage:read',
+  'billing:event-types:create',
+  'billing:event-types:read',
+  'billing:meters:create',
+  'billing:meters:read',
+  'billing:dead-letters:read',
+  'billing:quotas:create',
+  'billing:quotas:read',
+  'billing:customers:create',
+  'billing:customers:read',
+  'billing:plans:create',
+  'billing:plans:read',
+  'billing:subscriptions:create',
+  'billing:subscriptions:read',
+  'billing:runs:create',
+  'billing:runs:read',
+  'billing:invoices:read',
+  'billing:history:read',
+] as const
+export type Permission = (typeof PERMISSIONS)[number]
+
+/** Permissions that reach beyond one tenant: only operator keys may hold them. */
+export const OPERATOR_PERMISSIONS: readonly Permission[] = ['billing:tenants:create', 'billing:keys:create']
+
+export function isPermission(text: string): text is Permission {
+  return (PERMISSIONS as readonly string[]).includes(text)
+}
