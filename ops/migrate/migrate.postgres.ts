@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
-import { migrationFiles } from './files.ts'
+import { migrationFiles } from '../../schemas/files.ts'
 
 /** Any number: it only keeps two migrators of one database apart. */
 const MIGRATION_LOCK = 7_215_501

@@ -1,0 +1,92 @@
+import type { Pool } from 'pg'
+import type { Logger } from 'pino'
+import type { ClickHouseStore } from '../schemas/clickhouse/store.ts'
+import type { App, TenantId } from '../schemas/http/door.ts'
+import { listTenants } from '../schemas/postgres/tenant.postgres.ts'
+import { metersDoor } from './doors/meters.http.ts'
+import { troublesDoor } from './doors/troubles.http.ts'
+import { usageDoor } from './doors/usage.http.ts'
+import { syncMeters } from './meters/put-meter.ts'
+import type { EventLogReader } from './pump/event-log.ts'
+import { createPump } from './pump/pump.ts'
+import { cleanTenant, rebuildTenant } from './rebuild/rebuild.ts'
+import { answerSealRequests } from './seal/seal.ts'
+import { createWorker } from './worker.ts'
+
+export type AggregatorDeps = {
+  app: App
+  pool: Pool
+  store: ClickHouseStore
+  reader: EventLogReader
+  logger: Logger
+  now: () => number
+  random20: () => number
+}
+
+export type Aggregator = {
+  start(): Promise<void>
+  stop(): Promise<void>
+  configChanged(table: string, tenant: TenantId): void
+  /** Ready means that events get on into usage. */
+  check(): Promise<{ ok: boolean; detail: string }>
+}
+
+const SEAL_EVERY_MS = 5_000
+const REBUILD_EVERY_MS = 5_000
+const CLEAN_EVERY_MS = 10 * 60_000
+/** Longer without progress of the pump than this is not ready. */
+const STALLED_MS = 10_000
+
+export function buildAggregator(deps: AggregatorDeps): Aggregator {
+  const { app, pool, store, reader, logger, now } = deps
+  const pump = createPump({ reader, store, logger, now })
+  let stopping = false
+  let started = false
+  const sealDeps = { pool, store, reader, positions: pump.positions, now, stopping: () => stopping }
+  const forEachTenant = (work: (tenant: TenantId) => Promise<unknown>) => async () => {
+    for (const { tenantId } of await listTenants(pool)) if (!stopping) await work(tenantId)
+  }
+  const workers = {
+    seal: createWorker(
+      'seal',
+      forEachTenant((tenant) => answerSealRequests(sealDeps, tenant)),
+      SEAL_EVERY_MS,
+      logger,
+    ),
+    rebuild: createWorker(
+      'rebuild',
+      forEachTenant((tenant) => rebuildTenant(deps, tenant)),
+      REBUILD_EVERY_MS,
+      logger,
+    ),
+    clean: createWorker(
+      'clean',
+      forEachTenant((tenant) => cleanTenant(deps, tenant)),
+      CLEAN_EVERY_MS,
+      logger,
+    ),
+  }
+  metersDoor(app, { pool, store, now })
+  usageDoor(app, { pool, store })
+  troublesDoor(app, { store })
+  return {
+    start: async () => {
+      await syncMeters({ pool, store, now })
+      await pump.start()
+      for (const worker of Object.values(workers)) worker.start()
+      started = true
+    },
+    stop: async () => {
+      stopping = true
+      await Promise.all(Object.values(workers).map((worker) => worker.stop()))
+      await pump.stop()
+    },
+    configChanged: (table) => {
+      if (table === 'seal_requests' || table === '*') workers.seal.wake()
+    },
+    check: async () => {
+      const idleMs = now() - pump.lastProgressMs()
+      return { ok: started && idleMs < STALLED_MS, detail: `last progress ${idleMs} ms ago` }
+    },
+  }
+}

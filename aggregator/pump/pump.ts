@@ -1,0 +1,96 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import { type ClickHouseStore, isDataError } from '../../schemas/clickhouse/store.ts'
+import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import type { EventLogReader } from './event-log.ts'
+import { insertDeadLetter, insertRecords, storedEnds } from './insert.clickhouse.ts'
+
+export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger: Logger; now: () => number }
+
+export type Pump = {
+  start(): Promise<void>
+  stop(): Promise<void>
+  /** Next offset of each partition: all before it is stored, with its marks and ranges. */
+  positions(): readonly number[]
+  /** When the pump last stored something or found nothing to store. */
+  lastProgressMs(): number
+}
+
+const READ_BYTES = 8 * 1024 ** 2
+const IDLE_WAIT_MS = 250
+const RETRY_FIRST_MS = 100
+const RETRY_MAX_MS = 5_000
+
+/** One loop owns reading, inserting and progress. It never gives up: while the store is away, the log keeps. */
+export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
+  let positions: number[] = []
+  let progressMs = now()
+  let stopping = false
+  let running: Promise<void> = Promise.resolve()
+
+  const step = async (): Promise<void> => {
+    const rows = await reader.read(positions, READ_BYTES)
+    if (rows.length === 0) {
+      progressMs = now()
+      await reader.waitForMore(IDLE_WAIT_MS)
+      return
+    }
+    await storeRows({ reader, store, logger, now }, rows)
+    positions = advance(positions, rows)
+    progressMs = now()
+  }
+
+  const loop = async (): Promise<void> => {
+    let retryMs = RETRY_FIRST_MS
+    while (!stopping) {
+      try {
+        await step()
+        retryMs = RETRY_FIRST_MS
+      } catch (error) {
+        logger.error({ err: error, retryMs }, 'the aggregator cannot store events; it tries again')
+        await sleep(retryMs)
+        retryMs = Math.min(retryMs * 2, RETRY_MAX_MS)
+      }
+    }
+  }
+
+  return {
+    start: async () => {
+      positions = await storedEnds(store, reader.logId, reader.partitions)
+      running = loop()
+    },
+    stop: async () => {
+      stopping = true
+      await running
+    },
+    positions: () => positions,
+    lastProgressMs: () => progressMs,
+  }
+}
+
+/** An unreadable record must not stop the others: on a data error the rows are halved until it stands alone. */
+async function storeRows(deps: PumpDeps, rows: readonly LogRow[]): Promise<void> {
+  try {
+    await insertRecords(deps.store, deps.reader.logId, rows)
+  } catch (error) {
+    if (!isDataError(error)) throw error
+    const [only] = rows
+    if (rows.length > 1) {
+      const middle = Math.ceil(rows.length / 2)
+      await storeRows(deps, rows.slice(0, middle))
+      await storeRows(deps, rows.slice(middle))
+    } else if (only) {
+      deps.logger.error(
+        { partition: only.partition, offset: only.offset },
+        'a log record cannot be read; kept as dead letter',
+      )
+      await insertDeadLetter(deps.store, deps.reader.logId, only, (error as Error).message.slice(0, 500))
+    }
+  }
+}
+
+function advance(positions: readonly number[], rows: readonly LogRow[]): number[] {
+  const next = [...positions]
+  for (const row of rows) next[row.partition] = Math.max(next[row.partition] ?? 0, row.offset + 1)
+  return next
+}

@@ -1,0 +1,69 @@
+import type { Logger } from 'pino'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { shardClosesAtMs } from '../../schemas/event/identity.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+import {
+  type DirtyShard,
+  dirtyShards,
+  meterRevision,
+  removeOldRuns,
+  writeHeads,
+  writeRollup,
+} from './rebuild.clickhouse.ts'
+
+export type RebuildDeps = {
+  store: ClickHouseStore
+  logger: Logger
+  now: () => number
+  /** 20 random bits, so that two rebuilders never share a run. */
+  random20: () => number
+}
+
+/** Rebuilt together at most; a shard holds about 10,000 events. */
+const SHARDS_PER_RUN = 200
+const DIRTY_LIMIT = 2_000
+/** A slice is rebuilt when its ids cannot come any more, give or take this; later changes at most once a minute. */
+const SLICE_SETTLES_MS = 15_000
+const REBUILD_AGAIN_MS = 60_000
+/** Runs that lost are kept this long for readers that began before. */
+const OLD_RUN_AGE_MS = 10 * 60_000
+
+/** Whether a dirty shard is worth a rebuild now. Until then its events are read directly, which is as exact. */
+export function isRipe(shard: DirtyShard, nowMs: number): boolean {
+  const closesAtMs = shardClosesAtMs(shard.shard)
+  const open = closesAtMs !== undefined && nowMs < closesAtMs + SLICE_SETTLES_MS
+  return !open && nowMs - shard.builtAtMs >= REBUILD_AGAIN_MS
+}
+
+/** A run's number: the time in ms, then 20 random bits. Below 2^62 until the year 2100. */
+export function runNumber(nowMs: number, random20: number): string {
+  return String((BigInt(nowMs) << 20n) | BigInt(random20))
+}
+
+/**
+ * Rebuilds the ripe dirty shards of a tenant; returns how many. Order of effects: (1) note how far each shard has come,
+ * (2) read its events and write rows under a new run, (3) write the heads. The events of (2) are at least those of
+ * (1). A crash after (2) leaves rows that no head names, removed later; a slower rebuilder's head has a smaller
+ * version and loses; two that saw the same set wrote the same sums, and one run of them is read.
+ */
+export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promise<number> {
+  const { store, now, random20 } = deps
+  const ripe = (await dirtyShards(store, tenant, DIRTY_LIMIT)).filter((shard) => isRipe(shard, now()))
+  for (let from = 0; from < ripe.length; from += SHARDS_PER_RUN) {
+    const shards = ripe.slice(from, from + SHARDS_PER_RUN)
+    const run = runNumber(now(), random20())
+    const revision = await meterRevision(store, tenant)
+    await writeRollup(
+      store,
+      tenant,
+      shards.map((one) => one.shard),
+      run,
+    )
+    await writeHeads(store, tenant, shards, run, revision)
+  }
+  return ripe.length
+}
+
+export async function cleanTenant(deps: RebuildDeps, tenant: TenantId): Promise<void> {
+  await removeOldRuns(deps.store, tenant, runNumber(deps.now() - OLD_RUN_AGE_MS, 0))
+}

@@ -1,0 +1,31 @@
+import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
+
+export type SealRequest = { sealId: string; knownBeforeMs: number }
+export type Seal = SealRequest & { logOffsets: Record<string, number[]>; eventCount: string; digest: string }
+
+/** Requests without an answer, oldest first. */
+export async function openSealRequests(tx: TenantTransaction): Promise<SealRequest[]> {
+  const { rows } = await tx.query<{ seal_id: string; known_before: Date }>(
+    `SELECT seal_id, known_before FROM seal_requests
+     WHERE NOT EXISTS (SELECT FROM seals WHERE seals.tenant_id = seal_requests.tenant_id AND seals.seal_id = seal_requests.seal_id)
+     ORDER BY requested_at`,
+  )
+  return rows.map((row) => ({ sealId: row.seal_id, knownBeforeMs: row.known_before.getTime() }))
+}
+
+/** The first answer stands: a second aggregator with the same W would have found the same. */
+export async function insertSeal(tx: TenantTransaction, seal: Seal, sealedAt: Date): Promise<void> {
+  await tx.query(
+    `INSERT INTO seals (tenant_id, seal_id, known_before, log_offsets, event_count, digest, sealed_at)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6)
+     ON CONFLICT (tenant_id, seal_id) DO NOTHING`,
+    [
+      seal.sealId,
+      new Date(seal.knownBeforeMs),
+      JSON.stringify(seal.logOffsets),
+      seal.eventCount,
+      seal.digest,
+      sealedAt,
+    ],
+  )
+}

@@ -1,0 +1,54 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Pool } from 'pg'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import type { EventLogReader } from '../pump/event-log.ts'
+import { insertSeal, openSealRequests, type SealRequest } from './seal.postgres.ts'
+import { identityTotals } from './totals.clickhouse.ts'
+
+export type SealDeps = {
+  pool: Pool
+  store: ClickHouseStore
+  reader: EventLogReader
+  /** Next offset of each partition that is stored with its marks and range. */
+  positions: () => readonly number[]
+  now: () => number
+  stopping: () => boolean
+}
+
+const POLL_MS = 20
+
+/**
+ * Answers the open seal requests of a tenant; returns how many. A request's set is complete when the stored ranges
+ * reach the end of the log as seen after W has passed: the log's clock never runs back, so whatever is appended
+ * later was known at W or later. Nothing is answered before; a crash leaves the request open.
+ */
+export async function answerSealRequests(deps: SealDeps, tenant: TenantId): Promise<number> {
+  const requests = await withTenant(deps.pool, tenant, openSealRequests)
+  let answered = 0
+  for (const request of requests) {
+    const offsets = await waitUntilComplete(deps, request)
+    if (!offsets) return answered
+    const totals = await identityTotals(deps.store, tenant, request.knownBeforeMs)
+    const seal = { ...request, ...totals, logOffsets: { [deps.reader.logId]: offsets } }
+    await withTenant(deps.pool, tenant, (tx) => insertSeal(tx, seal, new Date(deps.now())))
+    answered++
+  }
+  return answered
+}
+
+/** The offsets reached, or undefined when the role is stopping. */
+async function waitUntilComplete(deps: SealDeps, { knownBeforeMs }: SealRequest): Promise<number[] | undefined> {
+  while (deps.now() < knownBeforeMs) {
+    if (deps.stopping()) return undefined
+    await sleep(Math.min(POLL_MS, knownBeforeMs - deps.now()))
+  }
+  const ends = await deps.reader.ends()
+  while (!deps.stopping()) {
+    const positions = deps.positions()
+    if (ends.every((end, partition) => (positions[partition] ?? 0) >= end)) return ends
+    await sleep(POLL_MS)
+  }
+  return undefined
+}

@@ -1,0 +1,16 @@
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+
+/** Number and digest of all identities first known before W: digest = sum of 128-bit identity hashes mod 2^128. */
+export async function identityTotals(
+  store: ClickHouseStore,
+  tenant: TenantId,
+  knownBeforeMs: number,
+): Promise<{ eventCount: string; digest: string }> {
+  const [row] = await store.query<{ count: string; digest_text: string }>(
+    `SELECT toString(sum(events)) AS count, toString(sumWithOverflow(digest)) AS digest_text
+     FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = {as_of_ms:Int64}, shards = [])`,
+    { tenant, as_of_ms: knownBeforeMs },
+  )
+  return { eventCount: row?.count ?? '0', digest: row?.digest_text ?? '0' }
+}

@@ -1,0 +1,91 @@
+import type { Pool } from 'pg'
+import type { TenantId } from '../../schemas/http/door.ts'
+import { Problem } from '../../schemas/http/problem.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { parseQuantity } from '../../schemas/quantity.ts'
+import { compileEventType, type EventType } from '../event-types/avro-schema.ts'
+import { listEventTypes } from '../event-types/event-type.postgres.ts'
+import { type QuotaLimit, toMicroFloor } from '../quota/limit.ts'
+import { type MeterRow, readLimits, readMeters } from './config.postgres.ts'
+
+/** What the edge knows of a tenant. Never changed in place: a refresh makes a new one. */
+export type TenantConfig = {
+  types: ReadonlyMap<string, EventType>
+  metersOfType: ReadonlyMap<string, readonly MeterRow[]>
+  /** By `limitKey`. */
+  limits: ReadonlyMap<string, QuotaLimit>
+  loadedAtMs: number
+}
+
+export type ConfigCache = {
+  /** The tenant's configuration, at most 10 s old while Postgres answers; older when it is away. */
+  get(tenant: TenantId): Promise<TenantConfig>
+  /** As `get`, but loaded after `sinceMs`: asked before something is refused as unknown. */
+  atLeast(tenant: TenantId, sinceMs: number): Promise<TenantConfig>
+  /** Forget: for the tenant, or for all. The next `get` loads. */
+  invalidate(tenant?: TenantId): void
+}
+
+const FRESH_MS = 10_000
+
+export function limitKey(subject: string, meter: string): string {
+  return `${subject}\n${meter}`
+}
+
+export function createConfigCache(deps: { pool: Pool; now: () => number }): ConfigCache {
+  const known = new Map<TenantId, TenantConfig>()
+  const stale = new Set<TenantId>()
+  const loading = new Map<TenantId, Promise<TenantConfig>>()
+
+  const load = async (tenant: TenantId): Promise<TenantConfig> => {
+    const loadedAtMs = deps.now()
+    stale.delete(tenant)
+    try {
+      const config = await withTenant(deps.pool, tenant, async (tx) => ({
+        types: new Map((await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema)])),
+        metersOfType: byType(await readMeters(tx)),
+        limits: new Map(
+          (await readLimits(tx)).map((row) => [
+            limitKey(row.subject, row.meter),
+            { meter: row.meter, period: row.period, limitMicro: toMicroFloor(parseQuantity(row.limit)) },
+          ]),
+        ),
+        loadedAtMs,
+      }))
+      known.set(tenant, config)
+      return config
+    } catch (cause) {
+      // Postgres is away: go on with what is known, and ask again at the next request.
+      const before = known.get(tenant)
+      stale.add(tenant)
+      if (before) return before
+      throw new Problem('unavailable', 'The configuration cannot be read: try again', { cause })
+    }
+  }
+
+  const loadOnce = (tenant: TenantId): Promise<TenantConfig> => {
+    const already = loading.get(tenant)
+    if (already) return already
+    const promise = load(tenant).finally(() => loading.delete(tenant))
+    loading.set(tenant, promise)
+    return promise
+  }
+
+  const atLeast: ConfigCache['atLeast'] = async (tenant, sinceMs) => {
+    const config = known.get(tenant)
+    return config && !stale.has(tenant) && config.loadedAtMs >= sinceMs ? config : loadOnce(tenant)
+  }
+  return {
+    get: (tenant) => atLeast(tenant, deps.now() - FRESH_MS),
+    atLeast,
+    invalidate: (tenant) => {
+      for (const each of tenant === undefined ? known.keys() : [tenant]) stale.add(each)
+    },
+  }
+}
+
+function byType(meters: readonly MeterRow[]): Map<string, MeterRow[]> {
+  const groups = new Map<string, MeterRow[]>()
+  for (const meter of meters) groups.set(meter.eventType, [...(groups.get(meter.eventType) ?? []), meter])
+  return groups
+}

@@ -1,0 +1,60 @@
+import type { Logger } from 'pino'
+import type { Counter } from 'prom-client'
+import type { Caller } from '../../schemas/http/door.ts'
+import type { Accepted } from './accept.ts'
+import { OUTCOME_KINDS } from './outcome.ts'
+
+/** Tells metrics and log what became of a request's events, after they are durable. */
+export type UsageRecorder = (caller: Caller, results: readonly Accepted[]) => void
+
+export type RecorderDeps = {
+  logger: Logger
+  usageTotal: Counter<'tenant' | 'outcome'>
+  quotaExceededTotal: Counter<'tenant'>
+}
+
+type Recorded = { userId: string; usageType: string; events: number; quotaRemaining: string | undefined }
+
+/**
+ * One log line per request, subject and usage type (HC-10): a line an event would cost more than the event. `amount` is
+ * the number of events recorded.
+ */
+export function createUsageRecorder({ logger, usageTotal, quotaExceededTotal }: RecorderDeps): UsageRecorder {
+  return (caller, results) => {
+    const tenant = caller.tenantSlug
+    for (const kind of OUTCOME_KINDS) {
+      const count = results.filter(({ outcome }) => outcome.outcome === kind).length
+      if (count > 0) usageTotal.inc({ tenant, outcome: kind }, count)
+      if (count > 0 && kind === 'quota_exceeded') quotaExceededTotal.inc({ tenant }, count)
+    }
+    for (const { userId, usageType, events, quotaRemaining } of recordedUsage(results)) {
+      logger.info({
+        service: 'ingest',
+        event: 'usage_recorded',
+        tenant,
+        user_id: userId,
+        usage_type: usageType,
+        amount: events,
+        quota_remaining: quotaRemaining,
+      })
+    }
+  }
+}
+
+function recordedUsage(results: readonly Accepted[]): Recorded[] {
+  const groups = new Map<string, Recorded>()
+  for (const { outcome, event } of results) {
+    if (outcome.outcome !== 'accepted' || !event) continue
+    const key = `${event.subject}\n${event.type}`
+    const group = groups.get(key) ?? {
+      userId: event.subject,
+      usageType: event.type,
+      events: 0,
+      quotaRemaining: undefined,
+    }
+    group.events++
+    group.quotaRemaining = outcome.quota_remaining ?? group.quotaRemaining
+    groups.set(key, group)
+  }
+  return [...groups.values()]
+}

@@ -1,0 +1,81 @@
+import type { Database } from 'lmdb'
+import { decodeLogValue, type EmbeddedLogKey, encodeLogValue } from '../../schemas/event/embedded-log.ts'
+import type { EventLogWriter, LogAppend } from './event-log.ts'
+
+type Waiting = { records: readonly LogAppend[]; done: () => void; fail: (error: unknown) => void }
+
+/**
+ * The embedded log: group commit. While one transaction is committed and flushed, further appends gather for the
+ * next; all of a transaction's callers are answered after `flushed`, which means fsynced.
+ * Offsets and append times are drawn inside the transaction, so a failed one leaves no hole.
+ */
+export function createLmdbLogWriter(
+  db: Database<Buffer, EmbeddedLogKey>,
+  logId: string,
+  partitions: number,
+  now: () => number,
+): EventLogWriter {
+  const nextOffsets = Array.from({ length: partitions }, (_, partition) => lastEntry(db, partition).offset + 1)
+  let lastKnownAtMs = Math.max(
+    ...Array.from({ length: partitions }, (_, partition) => lastEntry(db, partition).knownAtMs),
+  )
+  let waiting: Waiting[] = []
+  let committing = false
+
+  const commit = async (group: Waiting[]): Promise<void> => {
+    const offsets = [...nextOffsets]
+    const knownAtMs = Math.max(lastKnownAtMs, now())
+    await db.transaction(() => {
+      for (const { records } of group) {
+        for (const { partition, record } of records) {
+          const offset = offsets[partition] ?? 0
+          db.put([partition, offset], encodeLogValue(knownAtMs, record))
+          offsets[partition] = offset + 1
+        }
+      }
+    })
+    await db.flushed
+    offsets.forEach((offset, partition) => {
+      nextOffsets[partition] = offset
+    })
+    lastKnownAtMs = knownAtMs
+  }
+
+  const run = async (): Promise<void> => {
+    committing = true
+    while (waiting.length > 0) {
+      const group = waiting
+      waiting = []
+      try {
+        await commit(group)
+        for (const { done } of group) done()
+      } catch (error) {
+        for (const { fail } of group) fail(error)
+      }
+    }
+    committing = false
+  }
+
+  return {
+    logId,
+    partitions,
+    ends: async () => [...nextOffsets],
+    append: (records) =>
+      new Promise<void>((done, fail) => {
+        waiting.push({ records, done, fail })
+        if (!committing) void run()
+      }),
+  }
+}
+
+function lastEntry(db: Database<Buffer, EmbeddedLogKey>, partition: number): { offset: number; knownAtMs: number } {
+  for (const { key, value } of db.getRange({
+    start: [partition, Number.MAX_SAFE_INTEGER],
+    end: [partition, -1],
+    reverse: true,
+    limit: 1,
+  })) {
+    return { offset: key[1], knownAtMs: decodeLogValue(value).knownAtMs }
+  }
+  return { offset: -1, knownAtMs: 0 }
+}

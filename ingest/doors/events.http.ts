@@ -1,0 +1,120 @@
+import { Type } from 'typebox'
+import type { App } from '../../schemas/http/door.ts'
+import { PROBLEM_CODES, Problem, problemDocument } from '../../schemas/http/problem.ts'
+import { type AcceptDeps, type Accepted, acceptEvents } from '../accept/accept.ts'
+import { decodeBody } from '../accept/body.ts'
+import { countOutcomes } from '../accept/outcome.ts'
+import type { UsageRecorder } from '../accept/record.ts'
+
+const EXAMPLE = {
+  specversion: '1.0',
+  id: '0198f4e2-7c3e-7b1a-9d55-0d3a6a6f1c11',
+  source: 'api-gateway',
+  type: 'llm.request',
+  subject: 'customer-1',
+  time: '2026-11-20T12:00:00Z',
+  data: { context_tokens: 374, generated_tokens: 44 },
+}
+const EventsBody = Type.Unsafe<Buffer>({
+  description: 'A CloudEvent, an array of them, or one a line (NDJSON). May be gzip.',
+  anyOf: [{ type: 'object' }, { type: 'array' }],
+  examples: [EXAMPLE],
+})
+
+const EventOutcome = Type.Object({
+  index: Type.Integer(),
+  id: Type.Optional(Type.String()),
+  outcome: Type.String(),
+  code: Type.Optional(Type.String()),
+  path: Type.Optional(Type.String()),
+  message: Type.Optional(Type.String()),
+  quota_remaining: Type.Optional(Type.String()),
+  over_quota: Type.Optional(Type.Boolean()),
+  retryable: Type.Optional(Type.Boolean()),
+})
+const EventsAnswer = Type.Object(
+  {
+    accepted: Type.Integer(),
+    duplicate: Type.Integer(),
+    rejected: Type.Integer(),
+    quota_exceeded: Type.Integer(),
+    failed: Type.Integer(),
+    outcomes: Type.Array(EventOutcome),
+  },
+  {
+    examples: [
+      {
+        accepted: 1,
+        duplicate: 0,
+        rejected: 0,
+        quota_exceeded: 0,
+        failed: 0,
+        outcomes: [{ index: 0, id: EXAMPLE.id, outcome: 'accepted' }],
+      },
+    ],
+  },
+)
+
+export type EventsDoorDeps = {
+  accept: AcceptDeps
+  recorder: UsageRecorder
+  /** How the host lets a scope of routes have the body as it arrived. */
+  withRawBodies: (app: App, register: (scope: App) => void) => void
+}
+
+/** POST /api/v1/events: 202 once the log has acknowledged, with an outcome per event. */
+export function eventsDoor(app: App, deps: EventsDoorDeps): void {
+  deps.withRawBodies(app, (scope) => {
+    scope.post(
+      '/api/v1/events',
+      {
+        config: { permission: 'billing:usage:create' },
+        schema: {
+          summary: 'Send usage events. The same (source, id) counts once, however often it is sent.',
+          consumes: [
+            'application/cloudevents+json',
+            'application/cloudevents-batch+json',
+            'application/json',
+            'application/x-ndjson',
+          ],
+          body: EventsBody,
+          response: { 202: EventsAnswer },
+        },
+      },
+      async (request, reply) => {
+        const { headers, caller } = request
+        const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
+        const { events } = await decodeBody({
+          contentType: headers['content-type'],
+          contentEncoding: headers['content-encoding'],
+          body,
+        })
+        const results = await acceptEvents(deps.accept, caller, events)
+        deps.recorder(caller, results)
+        const answer = answerOf(results)
+        const problem = problemOf(answer)
+        if (!problem) return reply.code(202).send(answer)
+        if (problem.code === 'unavailable') reply.header('retry-after', '1')
+        return reply
+          .code(PROBLEM_CODES[problem.code].status as 202)
+          .type('application/problem+json')
+          .serializer(JSON.stringify)
+          .send({ ...problemDocument(problem), ...answer })
+      },
+    )
+  })
+}
+
+function answerOf(results: readonly Accepted[]) {
+  const outcomes = results.map(({ outcome }, index) => ({ index, ...outcome }))
+  return { ...countOutcomes(outcomes), outcomes }
+}
+
+/** Any failure asks for the whole request again; without one accepted event the request failed. */
+function problemOf(answer: ReturnType<typeof answerOf>): Problem | undefined {
+  if (answer.failed > 0)
+    return new Problem('unavailable', 'Some events were not taken: send all again, nothing counts twice')
+  if (answer.accepted > 0) return undefined
+  if (answer.quota_exceeded > 0) return new Problem('quota_exceeded', 'The quota does not cover any of the events')
+  return new Problem('events_refused', 'No event was accepted: see the outcomes')
+}

@@ -1,0 +1,80 @@
+import type { Pool } from 'pg'
+import type { Logger } from 'pino'
+import { Counter, type Registry } from 'prom-client'
+import type { ClickHouseStore } from '../schemas/clickhouse/store.ts'
+import type { App, TenantId } from '../schemas/http/door.ts'
+import { createConfigCache } from './accept/config.ts'
+import { createUsageRecorder } from './accept/record.ts'
+import { createBatcher, DEFAULT_BATCHER_LIMITS } from './append/batcher.ts'
+import type { EventLogWriter } from './append/event-log.ts'
+import { eventTypesDoor } from './doors/event-types.http.ts'
+import { eventsDoor } from './doors/events.http.ts'
+import { quotaDoor } from './doors/quota.http.ts'
+import { createCounterLoader } from './quota/loader.ts'
+import type { QuotaStore } from './quota/quota-store.ts'
+
+export type IngestDeps = {
+  app: App
+  withRawBodies: (app: App, register: (scope: App) => void) => void
+  pool: Pool
+  writer: EventLogWriter
+  quota: QuotaStore
+  usage: ClickHouseStore
+  enforceQuota: boolean
+  logger: Logger
+  metrics: Registry
+  now: () => number
+}
+
+export type Ingest = {
+  start(): Promise<void>
+  /** Waits until everything accepted is in the log. Call it when no request comes any more. */
+  stop(): Promise<void>
+  /** Configuration of a tenant, or of all, changed elsewhere. */
+  configChanged(table: string, tenant: TenantId): void
+}
+
+export function buildIngest(deps: IngestDeps): Ingest {
+  const { app, pool, writer, quota, usage, logger, metrics, now } = deps
+  const config = createConfigCache({ pool, now })
+  const batcher = createBatcher(writer, DEFAULT_BATCHER_LIMITS)
+  const loadCounters = createCounterLoader({ quota, usage, writer, drain: batcher.drain, now })
+  const recorder = createUsageRecorder({
+    logger,
+    usageTotal: new Counter({
+      name: 'billing_usage_total',
+      help: 'Usage events by outcome at the edge',
+      labelNames: ['tenant', 'outcome'],
+      registers: [metrics],
+    }),
+    quotaExceededTotal: new Counter({
+      name: 'billing_quota_exceeded_total',
+      help: 'Usage events refused because a quota was used up',
+      labelNames: ['tenant'],
+      registers: [metrics],
+    }),
+  })
+  const accept = {
+    config,
+    batcher,
+    partitions: writer.partitions,
+    quota,
+    loadCounters,
+    enforceQuota: deps.enforceQuota,
+    now,
+  }
+  eventsDoor(app, { accept, recorder, withRawBodies: deps.withRawBodies })
+  eventTypesDoor(app, { pool, config, now })
+  quotaDoor(app, { pool, config, now })
+  return {
+    start: async () => undefined,
+    stop: async () => {
+      await batcher.drain()
+      await quota.close()
+    },
+    configChanged: (table, tenant) => {
+      if (table === '*') config.invalidate()
+      else if (['event_types', 'meters', 'quota_limits'].includes(table)) config.invalidate(tenant)
+    },
+  }
+}

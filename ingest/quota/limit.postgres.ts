@@ -1,0 +1,17 @@
+import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
+
+/** Stores a limit; false if the tenant has no such meter. */
+export async function storeLimit(
+  tx: TenantTransaction,
+  limit: { subject: string; meter: string; limit: string; window: string },
+  at: Date,
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `INSERT INTO quota_limits (tenant_id, subject, meter, limit_quantity, period, updated_at)
+     SELECT app_tenant(), $1, slug, $3, $4, $5 FROM meters WHERE slug = $2
+     ON CONFLICT (tenant_id, subject, meter) DO UPDATE
+     SET limit_quantity = excluded.limit_quantity, period = excluded.period, updated_at = excluded.updated_at`,
+    [limit.subject, limit.meter, limit.limit, limit.window, at],
+  )
+  return rowCount === 1
+}

@@ -1,0 +1,26 @@
+import type { Pool } from 'pg'
+import type { TenantId } from '../../schemas/http/door.ts'
+import { Problem } from '../../schemas/http/problem.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { formatQuantity, parseQuantity } from '../../schemas/quantity.ts'
+import { storeLimit } from './limit.postgres.ts'
+
+export type LimitInput = { subject: string; meter: string; limit: string; window: 'day' | 'month' }
+
+/** Sets the limit of a subject on a meter. It holds for the next event; usage of the window so far counts. */
+export async function putLimit(
+  deps: { pool: Pool; now: () => number },
+  tenant: TenantId,
+  input: LimitInput,
+): Promise<LimitInput> {
+  const limit = parseQuantity(input.limit)
+  if (limit.isNegative()) {
+    throw new Problem('invalid_request', 'A limit is not negative', {
+      errors: [{ path: 'limit', message: 'must not be negative' }],
+    })
+  }
+  const stored = { ...input, limit: formatQuantity(limit) }
+  const known = await withTenant(deps.pool, tenant, (tx) => storeLimit(tx, stored, new Date(deps.now())))
+  if (!known) throw new Problem('not_found', `There is no meter ${input.meter}: create it first`)
+  return stored
+}

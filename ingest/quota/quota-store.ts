@@ -1,0 +1,53 @@
+import type { TenantId } from '../../schemas/http/door.ts'
+
+/** One counter: what a subject used of a meter in one window. */
+export type CounterKey = { tenant: TenantId; subject: string; meter: string; startMs: number; endMs: number }
+export type QuotaDraw = { counter: CounterKey; micro: bigint; limitMicro: bigint }
+
+/** One event's draws: all or none of them is taken. `identity` is drawn for once, however often it is sent. */
+export type QuotaItem = { identity: string; draws: readonly QuotaDraw[] }
+
+/**
+ * `remainingMicro` belongs to the draw whose limit has the smallest share left, after this item; `over`: it was taken
+ * although it does not fit.
+ */
+export type QuotaDecision = { taken: boolean; over: boolean; remainingMicro: bigint }
+
+export type QuotaStore = {
+  /**
+   * Decides all items in order, in one round trip. With `enforce` false everything is taken, below zero too. Counters
+   * that are not loaded are named instead, and nothing is taken.
+   */
+  draw(
+    items: readonly QuotaItem[],
+    nowMs: number,
+    enforce: boolean,
+  ): Promise<{ missing: CounterKey[] } | { decisions: QuotaDecision[] }>
+  /** Undoes the draws of items whose append failed. */
+  giveBack(items: readonly QuotaItem[]): Promise<void>
+  /** Sets a counter that is missing; one that exists stays. */
+  load(counter: CounterKey, usedMicro: bigint, nowMs: number): Promise<void>
+  close(): Promise<void>
+}
+
+export function counterId(key: CounterKey): string {
+  return `${key.tenant}\n${key.meter}\n${key.startMs}\n${key.endMs}\n${key.subject}`
+}
+
+/** Decides one item against counters in memory: the rule itself, shared by stores that keep no script. */
+export function decide(
+  item: QuotaItem,
+  used: (counter: CounterKey) => bigint,
+  alreadyDrawn: boolean,
+  enforce: boolean,
+): QuotaDecision {
+  const fits = item.draws.every((draw) => used(draw.counter) + draw.micro <= draw.limitMicro)
+  const taken = alreadyDrawn || fits || !enforce
+  const left = item.draws.map((draw) => ({
+    micro: draw.limitMicro - used(draw.counter) - (taken && !alreadyDrawn ? draw.micro : 0n),
+    limit: draw.limitMicro,
+  }))
+  // The smallest share left, compared without division: a/b < c/d iff a·d < c·b for positive limits.
+  const tightest = left.reduce((least, one) => (one.micro * least.limit < least.micro * one.limit ? one : least))
+  return { taken, over: taken && !alreadyDrawn && !fits, remainingMicro: tightest.micro > 0n ? tightest.micro : 0n }
+}

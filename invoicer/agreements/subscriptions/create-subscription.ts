@@ -1,0 +1,120 @@
+import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { floorToMinute } from '../../../schemas/time/period.ts'
+import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import { insertOutbox } from '../../outbox/outbox.postgres.ts'
+import type { Means } from '../../transaction.ts'
+import type { Customer } from '../customers/customer.ts'
+import { findCustomer } from '../customers/customers.postgres.ts'
+import type { Plan } from '../plans/plan.ts'
+import { findPlan } from '../plans/plans.postgres.ts'
+import { firstPeriodFrom } from './periods.ts'
+import type { Subscription } from './subscription.ts'
+import { findSubscriptionByKey, insertSubscription } from './subscriptions.postgres.ts'
+
+export type CreateSubscription = {
+  externalKey: string
+  /** Id or external key. */
+  customer: string
+  planKey: string
+  startMs: number
+  endMs: number | null
+}
+
+/** A start outside these years is a slip of the pen, and would make thousands of invoices. */
+const EARLIEST_MS = Date.UTC(2000, 0, 1)
+const LATEST_MS = Date.UTC(2100, 0, 1)
+
+/**
+ * Subscribes a customer to a plan once per external key: the same content again answers the stored subscription. It is
+ * active from its start, which may lie in the past: its first run then bills every period that is due.
+ * @throws Problem invalid_request for a customer, plan or times that cannot be billed; conflict for other content under
+ * the same key.
+ */
+export async function createSubscription(
+  tx: TenantTransaction,
+  input: CreateSubscription,
+  means: Means,
+): Promise<{ subscription: Subscription; created: boolean }> {
+  const customer = await findCustomer(tx, input.customer)
+  const plan = await findPlan(tx, input.planKey)
+  const startMs = floorToMinute(input.startMs)
+  const endMs = input.endMs === null ? null : floorToMinute(input.endMs)
+  const errors = [...checkParties(customer, plan), ...checkTimes(startMs, endMs)]
+  if (errors.length > 0 || customer === undefined || plan === undefined) {
+    throw new Problem('invalid_request', 'The subscription is not valid.', { errors })
+  }
+  const terms = { startMs, endMs, interval: plan.interval, alignment: plan.alignment, zone: customer.timezone }
+  const first = firstPeriodFrom(terms, startMs)
+  const subscription: Subscription = {
+    id: means.newId(),
+    externalKey: input.externalKey,
+    customerId: customer.id,
+    planKey: plan.key,
+    state: 'active',
+    startMs,
+    endMs,
+    nextPeriod: first === undefined ? null : { startMs: first.startMs, endMs: first.endMs },
+    createdAtMs: means.now(),
+  }
+  if (!(await insertSubscription(tx, subscription, plan.id))) {
+    return { subscription: await storedSubscription(tx, subscription), created: false }
+  }
+  await tellCreated(tx, subscription, plan, means)
+  return { subscription, created: true }
+}
+
+function checkParties(customer: Customer | undefined, plan: Plan | undefined): ProblemError[] {
+  const errors: ProblemError[] = []
+  if (customer === undefined) errors.push({ path: '/customer', message: 'There is no such customer.' })
+  if (plan === undefined) errors.push({ path: '/plan', message: 'There is no such plan.' })
+  if (customer !== undefined && plan !== undefined && customer.currency !== plan.currency) {
+    const message = `The plan is in ${plan.currency}, the customer pays in ${customer.currency}.`
+    errors.push({ path: '/plan', message })
+  }
+  return errors
+}
+
+function checkTimes(startMs: number, endMs: number | null): ProblemError[] {
+  const errors: ProblemError[] = []
+  const outside = (ms: number) => !(ms >= EARLIEST_MS && ms <= LATEST_MS)
+  if (outside(startMs)) errors.push({ path: '/start', message: 'This must lie in the years 2000 to 2099.' })
+  if (endMs !== null && outside(endMs))
+    errors.push({ path: '/end', message: 'This must lie in the years 2000 to 2099.' })
+  if (endMs !== null && endMs <= startMs) {
+    errors.push({ path: '/end', message: 'This must be after the start by a minute or more.' })
+  }
+  return errors
+}
+
+async function storedSubscription(tx: TenantTransaction, wanted: Subscription): Promise<Subscription> {
+  const stored = await findSubscriptionByKey(tx, wanted.externalKey)
+  if (stored === undefined) throw new Problem('internal', 'A stored subscription could not be read.')
+  const same =
+    stored.customerId === wanted.customerId &&
+    stored.planKey === wanted.planKey &&
+    stored.startMs === wanted.startMs &&
+    stored.endMs === wanted.endMs
+  if (same) return stored
+  throw new Problem(
+    'conflict',
+    `Subscription ${JSON.stringify(wanted.externalKey)} exists with other content. It cannot be changed yet.`,
+  )
+}
+
+async function tellCreated(tx: TenantTransaction, subscription: Subscription, plan: Plan, means: Means): Promise<void> {
+  const { id, customerId, createdAtMs } = subscription
+  const data = {
+    external_key: subscription.externalKey,
+    plan: plan.key,
+    start: new Date(subscription.startMs).toISOString(),
+    end: subscription.endMs === null ? null : new Date(subscription.endMs).toISOString(),
+  }
+  await insertBillingEvents(
+    tx,
+    [{ id: means.newId(), event: 'subscription.created', customerId, subscriptionId: id, data }],
+    createdAtMs,
+  )
+  const payload = { subscription_id: id, customer_id: customerId, plan_id: plan.id, ...data }
+  await insertOutbox(tx, [{ id: means.newId(), topic: 'subscription.created', payload }], createdAtMs)
+}

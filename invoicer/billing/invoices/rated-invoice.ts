@@ -1,0 +1,17 @@
+import type { Period } from '../../../schemas/time/period.ts'
+import type { Plan } from '../../agreements/plans/plan.ts'
+import type { DueSubscription } from '../due.ts'
+import type { Draft } from '../lines.ts'
+import type { Price } from '../rating/price.ts'
+
+/** An invoice that is rated and not yet stored. `next` is the period after it, null once the contract has ended. */
+export type RatedInvoice = {
+  subscription: DueSubscription
+  plan: Plan<Price>
+  period: Period
+  next: Period | null
+  draft: Draft
+}
+
+/** With the id it will have. */
+export type NewInvoice = RatedInvoice & { id: string }

@@ -1,0 +1,35 @@
+import { Value } from 'typebox/value'
+import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
+import type { Charge, Plan } from '../../agreements/plans/plan.ts'
+import { findPlans } from '../../agreements/plans/plans.postgres.ts'
+import type { Transact } from '../../transaction.ts'
+import { Price } from '../rating/price.ts'
+import type { PlanOf } from './rate-chunk.ts'
+
+/** The plans of a run, each read once: a plan never changes. */
+export type PlanCache = Map<string, Plan<Price> | Problem>
+
+/** Reads the plans that the cache lacks. */
+export async function loadPlans(
+  transact: Transact,
+  tenantId: TenantId,
+  cache: PlanCache,
+  planIds: readonly string[],
+): Promise<PlanOf> {
+  const missing = [...new Set(planIds)].filter((id) => !cache.has(id))
+  if (missing.length > 0) {
+    for (const plan of await transact(tenantId, (tx) => findPlans(tx, missing))) cache.set(plan.id, billable(plan))
+  }
+  return (planId) => cache.get(planId) ?? new Problem('calculation_failed', `Plan ${planId} is not there.`)
+}
+
+/** A stored price has its shape checked again: what cannot be rated parks its subscriptions. */
+function billable(plan: Plan): Plan<Price> | Problem {
+  const charges = plan.charges.flatMap((charge): Charge<Price>[] => {
+    const { price } = charge
+    return Value.Check(Price, price) ? [{ ...charge, price }] : []
+  })
+  if (charges.length === plan.charges.length) return { ...plan, charges }
+  return new Problem('calculation_failed', `Plan ${JSON.stringify(plan.key)} has a price that cannot be rated.`)
+}

@@ -1,0 +1,117 @@
+import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
+import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import { countDue } from './due.postgres.ts'
+import { openRun } from './open-run.ts'
+import { type RunDeps, runBilling } from './run-billing.ts'
+import { failRun, listUnfinishedRuns } from './runs.postgres.ts'
+import type { Progress } from './steps.ts'
+
+/** The part of a pino logger that is needed here. */
+export type ErrorLogger = { error: (members: Record<string, unknown>, message: string) => void }
+
+export type KeeperDeps = Omit<RunDeps, 'stopping'> & {
+  progressOf: (tenantId: TenantId, runId: string) => Progress
+  tenantIds: () => Promise<TenantId[]>
+  logger: ErrorLogger
+}
+
+/** Keeps the runs of this process going. Nothing of it rejects: what stops a run stands in its row and in the log. */
+export type RunKeeper = {
+  /** Takes a run to its end, or to the error that stops it; a run that this process works on already is joined. */
+  continueRun: (tenantId: TenantId, runId: string) => Promise<void>
+  /** Continues every run that a crash or an error left. */
+  resumeRuns: () => Promise<void>
+  /** What cron calls: first the runs that were left, then one new run for each tenant with due periods. */
+  tick: () => Promise<void>
+  /** Resolves when every run has come to a safe point; nothing is started after it is called. */
+  stop: () => Promise<void>
+}
+
+export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
+  const stopping = () => stopSignal.aborted
+  const active = new Map<string, Promise<void>>()
+  const passes = new Set<Promise<void>>()
+  const runDeps: RunDeps = { ...deps, stopping }
+
+  const continueRun = (tenantId: TenantId, runId: string): Promise<void> => {
+    const joined = active.get(runId)
+    if (joined !== undefined) return joined
+    if (stopping()) return Promise.resolve()
+    const work = workOnRun(deps, runDeps, tenantId, runId).finally(() => active.delete(runId))
+    active.set(runId, work)
+    return work
+  }
+  const forEachTenant = (work: (tenantId: TenantId) => Promise<void>): Promise<void> => {
+    const pass = passOverTenants(deps, stopping, work).finally(() => passes.delete(pass))
+    passes.add(pass)
+    return pass
+  }
+  const resumeTenant = async (tenantId: TenantId): Promise<void> => {
+    for (const runId of await deps.transact(tenantId, listUnfinishedRuns)) await continueRun(tenantId, runId)
+  }
+  const billTenant = async (tenantId: TenantId): Promise<void> => {
+    await resumeTenant(tenantId)
+    const asOfMs = deps.now()
+    const runId = await deps.transact(tenantId, async (tx) => {
+      if ((await countDue(tx, asOfMs, null)) === 0) return undefined
+      return (await openRun(tx, { asOfMs }, deps)).id
+    })
+    if (runId !== undefined) await continueRun(tenantId, runId)
+  }
+  return {
+    continueRun,
+    resumeRuns: () => forEachTenant(resumeTenant),
+    tick: () => forEachTenant(billTenant),
+    stop: async () => {
+      await Promise.all([...passes, ...active.values()])
+    },
+  }
+}
+
+async function passOverTenants(
+  deps: KeeperDeps,
+  stopping: () => boolean,
+  work: (tenantId: TenantId) => Promise<void>,
+): Promise<void> {
+  const tenantIds = await orLog(deps, {}, 'tenants could not be listed', deps.tenantIds)
+  for (const tenantId of tenantIds ?? []) {
+    if (stopping()) return
+    await orLog(deps, { tenant_id: tenantId }, 'billing runs could not be started', () => work(tenantId))
+  }
+}
+
+async function workOnRun(deps: KeeperDeps, runDeps: RunDeps, tenantId: TenantId, runId: string): Promise<void> {
+  try {
+    await runBilling(runDeps, deps.progressOf(tenantId, runId), tenantId, runId)
+  } catch (error) {
+    deps.logger.error({ service: 'invoicer', event: 'billing_run_failed', run_id: runId, err: error }, 'run failed')
+    // If this fails too, the run still reads as running, which is continued like a failed one.
+    await orLog(deps, { run_id: runId }, 'the failure could not be kept', () =>
+      keepFailure(deps, tenantId, runId, error),
+    )
+  }
+}
+
+async function keepFailure(deps: KeeperDeps, tenantId: TenantId, runId: string, error: unknown): Promise<void> {
+  const reason = error instanceof Problem ? error.message : 'An internal error stopped the run; the log has it.'
+  await deps.transact(tenantId, async (tx) => {
+    if (!(await failRun(tx, runId, reason))) return
+    const event = { id: deps.newId(), event: 'billing_run.failed' as const, billingRunId: runId, data: { reason } }
+    await insertBillingEvents(tx, [event], deps.now())
+  })
+}
+
+async function orLog<T>(
+  deps: KeeperDeps,
+  members: Record<string, unknown>,
+  message: string,
+  work: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await work()
+  } catch (error) {
+    deps.logger.error({ service: 'invoicer', ...members, err: error }, message)
+    return undefined
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * The steps of a billing run in their order. Each is reported as it begins, before any effect of it; `rate` and `issue`
+ * repeat for each chunk of subscriptions, `attempt`, `charge` and `settle` for each chunk of invoices to pay. A run
+ * that dies in any of them is continued from the first: every effect is there already, or is made once.
+ */
+export const RUN_STEPS = [
+  'open',
+  'request-seal',
+  'await-seal',
+  'rate',
+  'issue',
+  'attempt',
+  'charge',
+  'settle',
+  'complete',
+] as const
+export type RunStep = (typeof RUN_STEPS)[number]
+
+/** Told as a step begins; the adapter keeps it in billing_runs.step. */
+export type Progress = (step: RunStep) => Promise<void>

@@ -1,0 +1,43 @@
+import type { TenantId } from '../../schemas/http/door.ts'
+import { type Quantity, ZERO } from '../../schemas/quantity.ts'
+import type { MeteredUsage, UsageReader } from './usage.ts'
+
+/** An event as a meter counts it; `identity` is its 128-bit hash. */
+export type MemoryEvent = {
+  tenantId: TenantId
+  meter: string
+  subject: string
+  timeMs: number
+  knownAtMs: number
+  quantity: Quantity
+  identity: bigint
+}
+
+const DIGEST_MODULUS = 1n << 128n
+
+/** The usage reader over a list of events, for tests. The list may grow meanwhile. */
+export function memoryUsage(events: readonly MemoryEvent[]): UsageReader {
+  return {
+    quantities: async (tenantId, knownBefore, requests) => {
+      const answers = new Map<string, MeteredUsage>()
+      for (const request of requests) {
+        const subjects = new Set(request.subjects)
+        const counted = events.filter(
+          (event) =>
+            event.tenantId === tenantId &&
+            event.meter === request.meter &&
+            subjects.has(event.subject) &&
+            event.timeMs >= request.startMs &&
+            event.timeMs < request.endMs &&
+            event.knownAtMs < knownBefore.getTime(),
+        )
+        answers.set(request.key, {
+          quantity: counted.reduce((sum, event) => sum.plus(event.quantity), ZERO),
+          events: counted.length,
+          digest: counted.reduce((sum, event) => (sum + event.identity) % DIGEST_MODULUS, 0n),
+        })
+      }
+      return answers
+    },
+  }
+}

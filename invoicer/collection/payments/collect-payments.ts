@@ -1,0 +1,114 @@
+import type { TenantId } from '../../../schemas/http/door.ts'
+import type { Progress } from '../../billing/run/steps.ts'
+import type { Announce } from '../../outbox/announce.ts'
+import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import type { Means, Transact } from '../../transaction.ts'
+import type { ChargeResult, Gateway } from './gateway.ts'
+import {
+  insertAttempts,
+  type LiveAttempt,
+  listLiveAttempts,
+  listUnpaid,
+  lockUnpaid,
+  type SettledAttempt,
+  type UnpaidInvoice,
+} from './payments.postgres.ts'
+import { settle } from './settle.ts'
+
+export type CollectDeps = Means & {
+  transact: Transact
+  gateway: Gateway
+  announce: Announce
+  stopping: () => boolean
+  chunkSize: number
+}
+
+/** How many charges are on their way to the gateway at once. */
+const CHARGES_AT_ONCE = 8
+
+/**
+ * Pays what a run issued, each invoice once; false when the process is to stop first. Order of effects, and what a
+ * crash before each leaves:
+ *   attempt rows with frozen keys, committed   issued invoices without attempt: the next pass makes one
+ *   gateway                                    attempts `created`: sent with the same key
+ *   result, invoice paid, outbox, history, one commit   the gateway may have charged: asked again with the same key, it
+ *                                              answers what it did, and charges nothing
+ *   log lines                                  lines are lost, no money
+ */
+export async function collectPayments(
+  deps: CollectDeps,
+  progress: Progress,
+  tenantId: TenantId,
+  runId: string,
+): Promise<boolean> {
+  let after: string | null = null
+  while (!deps.stopping()) {
+    const page: { after: string | null; limit: number } = { after, limit: deps.chunkSize }
+    const unpaid = await deps.transact(tenantId, (tx) => listUnpaid(tx, runId, page))
+    const last = unpaid.at(-1)
+    if (last === undefined) return true
+    await progress('attempt')
+    const attempts = await openAttempts(deps, tenantId, runId, unpaid)
+    await progress('charge')
+    const settled = await chargeAll(deps.gateway, attempts)
+    await progress('settle')
+    await settle(deps, tenantId, runId, unpaid, settled)
+    after = last.id
+  }
+  return false
+}
+
+/** One attempt per invoice that owes something: the live one, or a new one. */
+async function openAttempts(
+  deps: CollectDeps,
+  tenantId: TenantId,
+  runId: string,
+  unpaid: readonly UnpaidInvoice[],
+): Promise<LiveAttempt[]> {
+  const owing = unpaid.filter((invoice) => invoice.amountDueMinor > 0n)
+  if (owing.length === 0) return []
+  return deps.transact(tenantId, async (tx) => {
+    const locked = await lockUnpaid(
+      tx,
+      owing.map((invoice) => invoice.id),
+    )
+    const open = owing.filter((invoice) => locked.has(invoice.id))
+    const wanted = open.map((invoice) => newAttempt(deps.newId(), invoice))
+    const atMs = deps.now()
+    const fresh = await insertAttempts(tx, deps.gateway.name, wanted, atMs)
+    const events = open.flatMap((invoice, index) => {
+      const attempt = wanted[index]
+      if (attempt === undefined || !fresh.has(attempt.id)) return []
+      const ids = { customerId: invoice.customerId, subscriptionId: invoice.subscriptionId, invoiceId: invoice.id }
+      const data = { payment_id: attempt.id, gateway: deps.gateway.name }
+      return [{ id: deps.newId(), event: 'payment.created' as const, billingRunId: runId, ...ids, data }]
+    })
+    await insertBillingEvents(tx, events, atMs)
+    return listLiveAttempts(tx, deps.gateway.name, [...locked])
+  })
+}
+
+function newAttempt(id: string, invoice: UnpaidInvoice): LiveAttempt {
+  const { id: invoiceId, amountDueMinor: amountMinor, currency } = invoice
+  return { id, invoiceId, idempotencyKey: id, amountMinor, currency }
+}
+
+async function chargeAll(gateway: Gateway, attempts: readonly LiveAttempt[]): Promise<SettledAttempt[]> {
+  const settled: SettledAttempt[] = []
+  for (let from = 0; from < attempts.length; from += CHARGES_AT_ONCE) {
+    const some = attempts.slice(from, from + CHARGES_AT_ONCE)
+    settled.push(
+      ...(await Promise.all(some.map(async (attempt) => ({ ...attempt, result: await charge(gateway, attempt) })))),
+    )
+  }
+  return settled
+}
+
+/** An exception says nothing about whether the money moved. */
+async function charge(gateway: Gateway, attempt: LiveAttempt): Promise<ChargeResult> {
+  try {
+    return await gateway.charge(attempt)
+  } catch (error) {
+    return { outcome: 'unknown', reason: error instanceof Error ? error.message : String(error) }
+  }
+}

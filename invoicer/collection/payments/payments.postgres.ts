@@ -1,0 +1,148 @@
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import type { ChargeResult, Gateway } from './gateway.ts'
+
+/** An issued invoice that nobody has paid and no gateway has declined. */
+export type UnpaidInvoice = {
+  id: string
+  customerId: string
+  subscriptionId: string
+  customerKey: string
+  amountDueMinor: bigint
+  currency: string
+}
+/** An attempt that may still succeed: to be sent, with the same key each time. */
+export type LiveAttempt = {
+  id: string
+  invoiceId: string
+  idempotencyKey: string
+  amountMinor: bigint
+  currency: string
+}
+export type SettledAttempt = LiveAttempt & { result: ChargeResult }
+
+export async function listUnpaid(
+  tx: TenantTransaction,
+  runId: string,
+  page: { after: string | null; limit: number },
+): Promise<UnpaidInvoice[]> {
+  const { rows } = await tx.query<{
+    id: string
+    customer_id: string
+    subscription_id: string
+    external_key: string
+    amount_due_minor: string
+    currency: string
+  }>(
+    `SELECT i.id, i.customer_id, i.subscription_id, c.external_key, i.amount_due_minor, i.currency
+     FROM invoices i JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.customer_id
+     WHERE i.billing_run_id = $1 AND i.state = 'finalised' AND ($2::uuid IS NULL OR i.id > $2)
+       AND NOT EXISTS (SELECT FROM payments p
+                       WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.id AND p.state = 'declined')
+     ORDER BY i.id LIMIT $3`,
+    [runId, page.after, page.limit],
+  )
+  return rows.map((row) => ({
+    id: row.id,
+    customerId: row.customer_id,
+    subscriptionId: row.subscription_id,
+    customerKey: row.external_key,
+    amountDueMinor: BigInt(row.amount_due_minor),
+    currency: row.currency,
+  }))
+}
+
+/**
+ * Locks those of the invoices that are unpaid still. Whoever writes payments of an invoice holds this lock, and takes
+ * it in the order of ids: an invoice that another runner settles meanwhile is seen as paid, and gets no new attempt.
+ */
+export async function lockUnpaid(tx: TenantTransaction, invoiceIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `SELECT id FROM invoices WHERE id = ANY ($1::uuid[]) AND state = 'finalised' ORDER BY id FOR NO KEY UPDATE`,
+    [invoiceIds],
+  )
+  return new Set(rows.map((row) => row.id))
+}
+
+/** Those of the attempts whose invoice had none that may still succeed. */
+export async function insertAttempts(
+  tx: TenantTransaction,
+  gateway: Gateway['name'],
+  attempts: readonly LiveAttempt[],
+  atMs: number,
+): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `INSERT INTO payments
+       (tenant_id, id, invoice_id, gateway, idempotency_key, amount_minor, currency, state, created_at)
+     SELECT app_tenant(), n.id, n.invoice_id, $1, n.idempotency_key, n.amount, n.currency, 'created', $7
+     FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[])
+       AS n (id, invoice_id, idempotency_key, amount, currency)
+     ON CONFLICT (tenant_id, invoice_id) WHERE state IN ('created', 'unknown') DO NOTHING
+     RETURNING id`,
+    [
+      gateway,
+      attempts.map((attempt) => attempt.id),
+      attempts.map((attempt) => attempt.invoiceId),
+      attempts.map((attempt) => attempt.idempotencyKey),
+      attempts.map((attempt) => attempt.amountMinor),
+      attempts.map((attempt) => attempt.currency),
+      new Date(atMs),
+    ],
+  )
+  return new Set(rows.map((row) => row.id))
+}
+
+export async function listLiveAttempts(
+  tx: TenantTransaction,
+  gateway: Gateway['name'],
+  invoiceIds: readonly string[],
+): Promise<LiveAttempt[]> {
+  const { rows } = await tx.query<{
+    id: string
+    invoice_id: string
+    idempotency_key: string
+    amount_minor: string
+    currency: string
+  }>(
+    `SELECT id, invoice_id, idempotency_key, amount_minor, currency FROM payments
+     WHERE gateway = $1 AND invoice_id = ANY ($2::uuid[]) AND state IN ('created', 'unknown') ORDER BY invoice_id`,
+    [gateway, invoiceIds],
+  )
+  return rows.map((row) => ({
+    id: row.id,
+    invoiceId: row.invoice_id,
+    idempotencyKey: row.idempotency_key,
+    amountMinor: BigInt(row.amount_minor),
+    currency: row.currency,
+  }))
+}
+
+/** Writes what the gateway answered; the ids of those attempts that had no answer yet. */
+export async function settleAttempts(
+  tx: TenantTransaction,
+  attempts: readonly SettledAttempt[],
+  atMs: number,
+): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `UPDATE payments p SET state = n.outcome, gateway_reference = n.reference, reason = n.reason,
+       settled_at = CASE WHEN n.outcome <> 'unknown' THEN $5::timestamptz END
+     FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS n (id, outcome, reference, reason)
+     WHERE p.tenant_id = app_tenant() AND p.id = n.id AND p.state IN ('created', 'unknown')
+       AND p.state IS DISTINCT FROM n.outcome
+     RETURNING p.id`,
+    [
+      attempts.map((attempt) => attempt.id),
+      attempts.map((attempt) => attempt.result.outcome),
+      attempts.map(({ result }) => (result.outcome === 'succeeded' ? result.reference : null)),
+      attempts.map(({ result }) => (result.outcome === 'succeeded' ? null : result.reason)),
+      new Date(atMs),
+    ],
+  )
+  return new Set(rows.map((row) => row.id))
+}
+
+export async function markPaid(tx: TenantTransaction, invoiceIds: readonly string[], atMs: number): Promise<void> {
+  await tx.query(
+    `UPDATE invoices SET state = 'paid', paid_at = $2 WHERE id = ANY ($1::uuid[]) AND state = 'finalised'`,
+    [invoiceIds, new Date(atMs)],
+  )
+}

@@ -1,0 +1,190 @@
+import { type Static, Type } from 'typebox'
+import type { App } from '../../../schemas/http/door.ts'
+import { formatMoney, MoneyText } from '../../../schemas/money.ts'
+import type { Invoice, InvoiceLine } from '../../billing/invoices/invoice.ts'
+import { listInvoices } from '../../billing/invoices/invoices.postgres.ts'
+import { readInvoice } from '../../billing/invoices/read-invoice.ts'
+import {
+  type DoorDeps,
+  Id,
+  IdParams,
+  Instant,
+  instantText,
+  instantTextOrNull,
+  Key,
+  Next,
+  Nullable,
+  nextOf,
+  pageMembers,
+  pageOf,
+  strict,
+} from './shapes.ts'
+
+const example = {
+  id: '01890a5d-ac96-774b-bcce-b302099a8057',
+  number: 'INV-000001',
+  state: 'paid',
+  customer: { id: '01890a5d-ac96-774b-bcce-b302099a8056', external_key: 'customer-0' },
+  subscription_id: '01890a5d-ac96-774b-bcce-b302099a8055',
+  plan: 'llm',
+  currency: 'USD',
+  period_start: '2023-11-01T00:00:00.000Z',
+  period_end: '2023-12-01T00:00:00.000Z',
+  lines: [
+    {
+      index: 0,
+      charge: 'context',
+      description: 'Context tokens',
+      meter: 'context_tokens',
+      period_start: '2023-11-01T00:00:00.000Z',
+      period_end: '2023-12-01T00:00:00.000Z',
+      quantity: '2182292',
+      events: 1937,
+      amount: '6.55',
+      breakdown: [{ type: 'per_unit', quantity: '2182292', unit_amount: '0.000003', amount: '6.546876' }],
+      seal_id: '01890a5d-ac96-774b-bcce-b302099a8054',
+      digest: '170141183460469231731687303715884105727',
+    },
+  ],
+  subtotal: '6.55',
+  tax: '0.00',
+  total: '6.55',
+  amount_due: '6.55',
+  finalised_at: '2023-12-02T00:00:01.000Z',
+  paid_at: '2023-12-02T00:00:02.000Z',
+  billing_run_id: '01890a5d-ac96-774b-bcce-b302099a8053',
+}
+
+const LineAnswer = Type.Object({
+  index: Type.Integer(),
+  charge: Type.String(),
+  description: Type.String(),
+  meter: Nullable(Type.String()),
+  period_start: Instant,
+  period_end: Instant,
+  quantity: Nullable(Type.String({ description: 'What the meter counted, as the seal has it.' })),
+  events: Nullable(Type.Integer()),
+  amount: MoneyText,
+  breakdown: Type.Array(
+    Type.Object({ type: Type.String() }, { additionalProperties: true, description: 'Amounts before rounding.' }),
+  ),
+  seal_id: Nullable(Id),
+  digest: Nullable(Type.String({ description: 'The sum of identity hashes of the events, mod 2^128.' })),
+})
+
+const InvoiceAnswer = Type.Object(
+  {
+    id: Id,
+    number: Type.String({ description: 'Gapless within the tenant.' }),
+    state: Type.Union([
+      Type.Literal('finalised'),
+      Type.Literal('paid'),
+      Type.Literal('void'),
+      Type.Literal('uncollectible'),
+    ]),
+    customer: Type.Object({ id: Id, external_key: Type.String() }),
+    subscription_id: Id,
+    plan: Type.String(),
+    currency: Type.String(),
+    period_start: Instant,
+    period_end: Instant,
+    lines: Type.Array(LineAnswer),
+    subtotal: MoneyText,
+    tax: MoneyText,
+    total: MoneyText,
+    amount_due: MoneyText,
+    finalised_at: Instant,
+    paid_at: Nullable(Instant),
+    billing_run_id: Id,
+  },
+  { examples: [example] },
+)
+
+/** Invoices as issued; they never change. */
+export function invoicesDoor(app: App, deps: DoorDeps): void {
+  const tags = ['invoices']
+  app.get(
+    '/api/v1/invoices/:id',
+    {
+      config: { permission: 'billing:invoices:read' },
+      schema: { tags, summary: 'Read an invoice with its lines', params: IdParams, response: { 200: InvoiceAnswer } },
+    },
+    async (request) => answer(await deps.transact(request.caller.tenantId, (tx) => readInvoice(tx, request.params.id))),
+  )
+  app.get(
+    '/api/v1/invoices',
+    {
+      config: { permission: 'billing:invoices:read' },
+      schema: {
+        tags,
+        summary: 'List invoices with their lines',
+        querystring: Type.Object(
+          {
+            customer: Type.Optional(Type.String({ ...Key, description: 'Id or external key.' })),
+            subscription: Type.Optional(Type.String({ ...Key, description: 'Id or external key.' })),
+            billing_run: Type.Optional(Id),
+            ...pageMembers,
+          },
+          strict,
+        ),
+        response: {
+          200: Type.Object(
+            { invoices: Type.Array(InvoiceAnswer), next: Next },
+            { examples: [{ invoices: [example], next: null }] },
+          ),
+        },
+      },
+    },
+    async (request) => {
+      const { query } = request
+      const page = pageOf(query)
+      const filter = {
+        customer: query.customer ?? null,
+        subscription: query.subscription ?? null,
+        billingRun: query.billing_run ?? null,
+      }
+      const invoices = await deps.transact(request.caller.tenantId, (tx) => listInvoices(tx, filter, page))
+      return { invoices: invoices.map(answer), next: nextOf(invoices, page) }
+    },
+  )
+}
+
+function answer(invoice: Invoice): Static<typeof InvoiceAnswer> {
+  const money = (amountMinor: bigint) => formatMoney(amountMinor, invoice.currency)
+  return {
+    id: invoice.id,
+    number: invoice.number,
+    state: invoice.state,
+    customer: { id: invoice.customer.id, external_key: invoice.customer.externalKey },
+    subscription_id: invoice.subscriptionId,
+    plan: invoice.planKey,
+    currency: invoice.currency,
+    period_start: instantText(invoice.periodStartMs),
+    period_end: instantText(invoice.periodEndMs),
+    lines: invoice.lines.map((line) => lineAnswer(line, money)),
+    subtotal: money(invoice.subtotalMinor),
+    tax: money(invoice.taxMinor),
+    total: money(invoice.totalMinor),
+    amount_due: money(invoice.amountDueMinor),
+    finalised_at: instantText(invoice.finalisedAtMs),
+    paid_at: instantTextOrNull(invoice.paidAtMs),
+    billing_run_id: invoice.billingRunId,
+  }
+}
+
+function lineAnswer(line: InvoiceLine, money: (amountMinor: bigint) => string): Static<typeof LineAnswer> {
+  return {
+    index: line.index,
+    charge: line.chargeKey,
+    description: line.description,
+    meter: line.meter,
+    period_start: instantText(line.periodStartMs),
+    period_end: instantText(line.periodEndMs),
+    quantity: line.usage?.quantity ?? null,
+    events: line.usage?.events ?? null,
+    amount: money(line.amountMinor),
+    breakdown: line.breakdown,
+    seal_id: line.usage?.sealId ?? null,
+    digest: line.usage?.digest ?? null,
+  }
+}

@@ -1,0 +1,54 @@
+import { Type } from 'typebox'
+import { Problem } from '../../../schemas/http/problem.ts'
+import type { Means, Page, Transact } from '../../transaction.ts'
+
+/** What every door of the invoicer is given. */
+export type DoorDeps = Means & { transact: Transact }
+
+export const strict = { additionalProperties: false }
+
+/** A text without control characters and lone surrogates, which Postgres could not keep. */
+export const Text = (maxLength: number) =>
+  Type.String({ minLength: 1, maxLength, pattern: '^[^\\p{Cc}\\p{Cs}]*$', description: 'A text.' })
+export const Key = Text(256)
+export const Instant = Type.String({ format: 'date-time', description: 'An instant, RFC 3339.' })
+export const Id = Type.String({ format: 'uuid' })
+export const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
+  Type.Union([schema, Type.Null()])
+
+export const IdParams = Type.Object({ id: Key }, strict)
+
+/** Lists are read in pages, in the order of creation. `after` is the `next` of the page before. */
+export const pageMembers = {
+  limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,2}$', description: 'At most so many, 1 to 999.' })),
+  after: Type.Optional(Id),
+}
+const DEFAULT_LIMIT = 100
+
+export function pageOf(query: { limit?: string; after?: string }): Page {
+  return { limit: query.limit === undefined ? DEFAULT_LIMIT : Number(query.limit), after: query.after ?? null }
+}
+
+/** The cursor for the next page; null when this one is not full, so there is nothing after it. */
+export function nextOf(items: readonly { id: string }[], page: Page): string | null {
+  return items.length < page.limit ? null : (items.at(-1)?.id ?? null)
+}
+
+export const Next = Nullable(Id)
+
+/** @throws Problem invalid_request for a text of the right form that names no instant, such as 23:59:60. */
+export function instantMs(text: string, path: string): number {
+  const ms = Date.parse(text)
+  if (!Number.isNaN(ms)) return ms
+  throw new Problem('invalid_request', 'The request is not valid.', {
+    errors: [{ path, message: 'This is not an instant.' }],
+  })
+}
+
+export function instantText(ms: number): string {
+  return new Date(ms).toISOString()
+}
+
+export function instantTextOrNull(ms: number | null): string | null {
+  return ms === null ? null : instantText(ms)
+}

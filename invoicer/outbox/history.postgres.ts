@@ -1,0 +1,106 @@
+import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
+import { idOrNull, type Page } from '../transaction.ts'
+
+/** EPIC-6: everything that happens in billing. A name is never changed. */
+export type BillingEventName =
+  | 'customer.created'
+  | 'plan.created'
+  | 'subscription.created'
+  | 'subscription.parked'
+  | 'billing_run.opened'
+  | 'billing_run.failed'
+  | 'billing_run.completed'
+  | 'invoice.finalised'
+  | 'invoice.paid'
+  | 'payment.created'
+  | 'payment.succeeded'
+  | 'payment.declined'
+  | 'payment.unknown'
+
+/** What an event is about; what does not apply is left out. */
+export type Subjects = { customerId?: string; subscriptionId?: string; invoiceId?: string; billingRunId?: string }
+export type NewBillingEvent = Subjects & { id: string; event: BillingEventName; data: Record<string, unknown> }
+
+export type BillingEvent = {
+  id: string
+  event: string
+  atMs: number
+  customerId: string | null
+  subscriptionId: string | null
+  invoiceId: string | null
+  billingRunId: string | null
+  data: Record<string, unknown>
+}
+
+/** In the transaction that made it happen. */
+export async function insertBillingEvents(
+  tx: TenantTransaction,
+  events: readonly NewBillingEvent[],
+  atMs: number,
+): Promise<void> {
+  if (events.length === 0) return
+  await tx.query(
+    `INSERT INTO billing_events
+       (tenant_id, id, event, at, customer_id, subscription_id, invoice_id, billing_run_id, data)
+     SELECT app_tenant(), e.id, e.event, $8, e.customer_id, e.subscription_id, e.invoice_id, e.run_id, e.data::jsonb
+     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[])
+       AS e (id, event, customer_id, subscription_id, invoice_id, run_id, data)`,
+    [
+      events.map((e) => e.id),
+      events.map((e) => e.event),
+      events.map((e) => e.customerId ?? null),
+      events.map((e) => e.subscriptionId ?? null),
+      events.map((e) => e.invoiceId ?? null),
+      events.map((e) => e.billingRunId ?? null),
+      events.map((e) => JSON.stringify(e.data)),
+      new Date(atMs),
+    ],
+  )
+}
+
+type EventRow = {
+  id: string
+  event: string
+  at: Date
+  customer_id: string | null
+  subscription_id: string | null
+  invoice_id: string | null
+  billing_run_id: string | null
+  data: Record<string, unknown>
+}
+
+/** Oldest first. A filter that cannot be an id finds nothing. */
+export async function listBillingEvents(
+  tx: TenantTransaction,
+  filter: { invoice: string | null; customer: string | null },
+  page: Page,
+): Promise<BillingEvent[]> {
+  const { rows } = await tx.query<EventRow>(
+    `SELECT e.id, e.event, e.at, e.customer_id, e.subscription_id, e.invoice_id, e.billing_run_id, e.data
+     FROM billing_events e
+     WHERE ($1::text IS NULL OR e.invoice_id = $2::uuid)
+       AND ($3::text IS NULL OR e.customer_id = (
+         SELECT c.id FROM customers c WHERE c.id = $4::uuid OR c.external_key = $3
+         ORDER BY c.id = $4::uuid DESC NULLS LAST LIMIT 1))
+       AND ($5::uuid IS NULL OR e.id > $5)
+     ORDER BY e.id LIMIT $6`,
+    [
+      filter.invoice,
+      idOrNull(filter.invoice ?? ''),
+      filter.customer,
+      idOrNull(filter.customer ?? ''),
+      page.after,
+      page.limit,
+    ],
+  )
+  return rows.map((row) => ({
+    id: row.id,
+    event: row.event,
+    atMs: row.at.getTime(),
+    customerId: row.customer_id,
+    subscriptionId: row.subscription_id,
+    invoiceId: row.invoice_id,
+    billingRunId: row.billing_run_id,
+    data: row.data,
+  }))
+}

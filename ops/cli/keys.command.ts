@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { PERMISSIONS } from '../../schemas/http/permissions.ts'
+import { createKey } from '../access/create-key.ts'
+import { openPool } from '../access/pool.postgres.ts'
+import { putTenant } from '../access/put-tenant.ts'
+import { lockFolder } from '../embedded/folder-lock.postgres.ts'
+import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded/postgres.ts'
+import { migratePostgres } from '../migrate/migrate.postgres.ts'
+import { dataFolderOf, type Env } from './settings.ts'
+
+const HELP = `Usage: tallyline keys create --permissions a,b [--tenant SLUG]
+
+Makes an API key of a tenant (default: 'default', made if it is new) and prints it, once.
+Works beside a running product and without one. Permissions:
+  ${PERMISSIONS.join('\n  ')}
+`
+
+type Streams = { stdout: NodeJS.WritableStream; stderr: NodeJS.WritableStream }
+
+export async function keysCommand(argv: string[], env: Env, { stdout, stderr }: Streams): Promise<number> {
+  const options = { tenant: { type: 'string' }, permissions: { type: 'string' }, help: { type: 'boolean' } } as const
+  const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true })
+  if (values.help || positionals[0] !== 'create' || !values.permissions) {
+    ;(values.help ? stdout : stderr).write(HELP)
+    return values.help ? 0 : 1
+  }
+  const permissions = values.permissions.split(',').map((permission) => permission.trim())
+  const tenant = values.tenant ?? 'default'
+  const key = await withPostgres(env, async (url) => {
+    const pool = openPool(url, 2, () => undefined)
+    try {
+      await putTenant({ slug: tenant, grantor: 'owner' }, pool)
+      return (await createKey({ tenant, permissions, grantor: 'owner' }, pool, randomBytes)).key
+    } finally {
+      await pool.end()
+    }
+  })
+  stdout.write(`${key}\n`)
+  return 0
+}
+
+/** Uses the Postgres of the running product, or starts it for the moment when nothing runs. */
+async function withPostgres<T>(env: Env, work: (url: string) => Promise<T>): Promise<T> {
+  const folder = dataFolderOf(env)
+  const running = await findEmbeddedPostgres(resolve(folder))
+  if (running) return work(running)
+  mkdirSync(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 })
+  const own = await startEmbeddedPostgres(resolve(folder))
+  const lock = await lockFolder(own.url, () => undefined)
+  try {
+    await migratePostgres(own.url)
+    return await work(own.url)
+  } finally {
+    // Without the lock a start was faster and took this server over: it is not ours to stop.
+    await lock?.release()
+    if (lock) await own.stop()
+  }
+}

@@ -1,0 +1,21 @@
+import { randomBytes } from 'node:crypto'
+import { createOperatorKey } from '../access/create-key.ts'
+import { createLogger } from '../host/logger.ts'
+import { dataFolderOf, type Env } from './settings.ts'
+import { startAll } from './start-all.ts'
+import { productVersion } from './version.ts'
+
+/** An instance on a free port and TALLYLINE_DATA with an operator key of its own; prints nothing. */
+export async function startOwn(env: Env): Promise<{ url: string; apiKey: string; stop(): Promise<void> }> {
+  const running = await startAll({
+    dataFolder: dataFolderOf(env),
+    host: '127.0.0.1',
+    port: 0,
+    enforceQuota: true,
+    cron: undefined,
+    version: productVersion(),
+    logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
+  })
+  const { key } = await createOperatorKey(running.pool, randomBytes)
+  return { url: running.url, apiKey: key, stop: running.stop }
+}

@@ -1,0 +1,87 @@
+import { mkdirSync } from 'node:fs'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type ClickHouseClient, createClient } from '@clickhouse/client'
+import type { ClickHouseParams, ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+
+/** No read may hold a connection longer; aborting does not stop a query in chDB, this setting does. */
+const READ_LIMIT_SECONDS = 30
+
+/**
+ * ClickHouse in this process. chDB runs one query at a time per connection and binds one data folder per process, so
+ * `connections` connections on the folder are lent to one statement each; more statements wait their turn.
+ */
+export async function openChdb(folder: string, connections: number): Promise<ClickHouseStore> {
+  const { createChdbConnection } = await import('chdb/connection').catch((cause: unknown) => {
+    throw new Error(
+      'The embedded ClickHouse (chdb) is not installed. Run "npm ci" without --omit=optional, or set CLICKHOUSE_URL.',
+      { cause },
+    )
+  })
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const scratch = `${folder}-scratch`
+  await rm(scratch, { recursive: true, force: true })
+  mkdirSync(scratch, { recursive: true, mode: 0o700 })
+  // The hook that lets chDB stand in for the HTTP connection is experimental, so its option is not typed.
+  const open = () => createClient({ connection: createChdbConnection({ path: folder }) } as object)
+  const lender = createLender(Array.from({ length: connections }, open))
+  let files = 0
+  return {
+    query: (sql, params) =>
+      lender.lend((client) => rows(client, `${sql} SETTINGS max_execution_time = ${READ_LIMIT_SECONDS}`, params)),
+    command: (sql, params) => lender.lend((client) => execute(client, sql, params)),
+    insertAvro: async (file, statements, params) => {
+      const path = join(scratch, `${++files}.avro`)
+      await writeFile(path, file)
+      try {
+        await lender.lend(async (client) => {
+          for (const statement of statements) await execute(client, statement(`file('${path}', 'Avro')`), params)
+        })
+      } finally {
+        await rm(path, { force: true })
+      }
+    },
+    ping: () => lender.lend((client) => execute(client, 'SELECT 1')),
+    close: () => lender.close(),
+  }
+}
+
+async function rows<Row>(client: ClickHouseClient, query: string, params?: ClickHouseParams): Promise<Row[]> {
+  const result = await client.query({ query, format: 'JSONEachRow', ...(params ? { query_params: params } : {}) })
+  return result.json<Row>()
+}
+
+async function execute(client: ClickHouseClient, query: string, params?: ClickHouseParams): Promise<void> {
+  await client.command({ query, ...(params ? { query_params: params } : {}) })
+}
+
+type Lender = { lend<T>(work: (client: ClickHouseClient) => Promise<T>): Promise<T>; close(): Promise<void> }
+
+/** Lends each client to one piece of work at a time, first come first served. */
+function createLender(clients: ClickHouseClient[]): Lender {
+  const free = [...clients]
+  const waiting: ((client: ClickHouseClient) => void)[] = []
+  const giveBack = (client: ClickHouseClient) => {
+    const next = waiting.shift()
+    if (next) next(client)
+    else free.push(client)
+  }
+  const lend: Lender['lend'] = async (work) => {
+    const client = free.pop() ?? (await new Promise<ClickHouseClient>((lent) => waiting.push(lent)))
+    try {
+      return await work(client)
+    } finally {
+      giveBack(client)
+    }
+  }
+  return {
+    lend,
+    close: async () => {
+      // A connection closed under a running query aborts the engine for the whole process: wait for every one.
+      await Promise.all(
+        clients.map(() => new Promise<void>((closed) => lend(() => new Promise<never>(() => closed())))),
+      )
+      for (const client of clients) await client.close()
+    },
+  }
+}

@@ -1,0 +1,58 @@
+import { type DestinationStream, destination, type Logger, pino } from 'pino'
+
+export type LoggerOptions = {
+  /** `LOG_LEVEL`; 'info' when not given. */
+  level?: string | undefined
+  /** Where lines go: stderr unless a test listens, so that stdout stays free for what a command prints. */
+  stream?: DestinationStream
+}
+
+const LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** JSON lines with `timestamp`, `level`, `service`, `message`. Bodies, headers, query values and secrets never appear. */
+export function createLogger(options: LoggerOptions = {}): Logger {
+  const level = options.level || 'info'
+  if (!LEVELS.includes(level)) throw new Error(`LOG_LEVEL is '${level}': it must be one of ${LEVELS.join(', ')}`)
+  return pino(
+    {
+      level,
+      base: { service: 'tallyline' },
+      messageKey: 'message',
+      errorKey: 'error',
+      timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      serializers: { req: request, res: response, err: loggedError, error: loggedError },
+      hooks: { streamWrite: withoutSecrets },
+    },
+    options.stream ?? destination({ fd: 2, sync: true }),
+  )
+}
+
+/** Blanks API keys and passwords of URLs wherever they stand in a line: error messages quote what they were given. */
+export function withoutSecrets(line: string): string {
+  return line
+    .replace(/tly_([0-9A-Za-z]{1,20})_[0-9A-Za-z]+(?:_[0-9A-Za-z]+)?/g, 'tly_$1_[secret]')
+    .replace(/(\w:\/\/[^\s:/@"]*):[^\s/@"]+@/g, '$1:[secret]@')
+}
+
+// The serializers are allow-lists: what a library hangs on a request or an error tomorrow is not logged.
+function request(value: unknown): object {
+  const { method, routeOptions } = value as { method?: string; routeOptions?: { url?: string } }
+  return { method, route: routeOptions?.url }
+}
+
+function response(value: unknown): object {
+  return { status: (value as { statusCode?: number }).statusCode }
+}
+
+function loggedError(value: unknown): object {
+  if (!(value instanceof Error)) return { message: String(value) }
+  const { code } = value as { code?: unknown }
+  return {
+    type: value.name,
+    message: value.message,
+    ...(typeof code === 'string' ? { code } : {}),
+    stack: value.stack,
+    ...(value.cause === undefined ? {} : { cause: loggedError(value.cause) }),
+  }
+}

@@ -1,0 +1,85 @@
+import avsc from 'avsc'
+import { schemaFile } from '../files.ts'
+import type { TenantId } from '../http/door.ts'
+
+/** One event as it lies in the log. `timeMs` is in milliseconds since 1970; `data` is JSON text. */
+export type UsageEvent = {
+  tenant: TenantId
+  source: string
+  id: string
+  shard: number
+  type: string
+  subject: string
+  timeMs: number
+  timeGiven: boolean
+  data: string
+}
+
+const batchSchema = JSON.parse(schemaFile('event/usage-batch.avsc')) as {
+  fields: [unknown, { type: { items: avsc.Schema } }]
+}
+const batchType = avsc.Type.forSchema(batchSchema as unknown as avsc.Schema)
+const eventType = avsc.Type.forSchema(batchSchema.fields[1].type.items)
+const longType = avsc.Type.forSchema('long')
+
+/**
+ * The row that ClickHouse reads: where a log record stands and the record's own bytes. Avro has no framing inside
+ * a record, so the position's bytes followed by the batch's bytes are exactly one value of this schema.
+ */
+const rowSchema = {
+  type: 'record',
+  name: 'LogRow',
+  fields: [
+    { name: 'known_at', type: 'long' },
+    { name: 'partition', type: 'int' },
+    { name: 'offset', type: 'long' },
+    { name: 'batch', type: batchSchema },
+  ],
+}
+
+/** The Avro bytes of one event, ready to be put into a batch. */
+export function encodeEvent(event: UsageEvent): Buffer {
+  const { timeMs, timeGiven, ...same } = event
+  return eventType.toBuffer({ ...same, time: timeMs, time_given: timeGiven })
+}
+
+/** A UsageBatch made of encoded events: `count`, then the array as one block and its end. */
+export function encodeBatch(encodedEvents: readonly Buffer[]): Buffer {
+  const count = longType.toBuffer(encodedEvents.length)
+  return Buffer.concat([count, count, ...encodedEvents, END_OF_ARRAY])
+}
+const END_OF_ARRAY = Buffer.from([0])
+
+/** Decodes a batch of our own log. Never for bytes from outside: the decoder trusts counts. */
+export function decodeBatch(bytes: Buffer): UsageEvent[] {
+  const batch = batchType.fromBuffer(bytes) as { events: (Omit<UsageEvent, 'timeMs' | 'timeGiven'> & WireTime)[] }
+  return batch.events.map(({ time, time_given, ...same }) => ({ ...same, timeMs: time, timeGiven: time_given }))
+}
+type WireTime = { time: number; time_given: boolean }
+
+/** One log record with its place. */
+export type LogRow = { knownAtMs: number; partition: number; offset: number; batch: Buffer }
+
+const SYNC_MARKER = Buffer.from('tallyline-marker')
+const FILE_HEADER = fileHeader()
+
+/** An Avro object container file of log rows: framing only, the batches' bytes are passed on undecoded. */
+export function encodeLogRows(rows: readonly LogRow[]): Buffer {
+  const parts: Buffer[] = []
+  let bytes = 0
+  for (const row of rows) {
+    const place = [longType.toBuffer(row.knownAtMs), longType.toBuffer(row.partition), longType.toBuffer(row.offset)]
+    parts.push(...place, row.batch)
+    for (const part of place) bytes += part.length
+    bytes += row.batch.length
+  }
+  return Buffer.concat([FILE_HEADER, longType.toBuffer(rows.length), longType.toBuffer(bytes), ...parts, SYNC_MARKER])
+}
+
+function fileHeader(): Buffer {
+  const metadata = avsc.Type.forSchema({ type: 'map', values: 'bytes' }).toBuffer({
+    'avro.schema': Buffer.from(JSON.stringify(rowSchema)),
+    'avro.codec': Buffer.from('null'),
+  })
+  return Buffer.concat([Buffer.from('Obj\x01'), metadata, SYNC_MARKER])
+}

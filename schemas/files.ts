@@ -1,0 +1,23 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+
+/** The package's root: sources and build lie at different depths below it, schema files in the sources only. */
+function packageRoot(): string {
+  for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder
+  }
+  throw new Error(`No package.json above ${import.meta.dirname}: the installation is incomplete`)
+}
+
+/** The text of a file under schemas/, for example 'event/usage-batch.avsc'. */
+export function schemaFile(path: string): string {
+  return readFileSync(join(packageRoot(), 'schemas', path), 'utf8')
+}
+
+/** The numbered migrations of one store, in order: `schemas/<store>/NNNN-name.sql`. */
+export function migrationFiles(store: 'postgres' | 'clickhouse'): { name: string; sql: string }[] {
+  return readdirSync(join(packageRoot(), 'schemas', store))
+    .filter((name) => /^\d{4}-.*\.sql$/.test(name))
+    .sort()
+    .map((name) => ({ name, sql: schemaFile(`${store}/${name}`) }))
+}

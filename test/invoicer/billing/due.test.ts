@@ -1,0 +1,82 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Terms } from '../../../invoicer/agreements/subscriptions/subscription.ts'
+import { duePeriods } from '../../../invoicer/billing/due.ts'
+import { DECEMBER, JANUARY, NOVEMBER } from '../support/world.ts'
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const monthly: Terms = { startMs: NOVEMBER, endMs: null, interval: 'month', alignment: 'calendar', zone: 'UTC' }
+const starts = (terms: Terms, fromMs: number, graceMs: number, asOfMs: number, limit = 100) =>
+  duePeriods(terms, fromMs, graceMs, asOfMs, limit).periods.map((period) =>
+    new Date(period.startMs).toISOString().slice(0, 10),
+  )
+
+describe('the due periods of a subscription', () => {
+  test('are those whose end and grace lie at or before as_of', () => {
+    expect(starts(monthly, NOVEMBER, HOUR_MS, DECEMBER + HOUR_MS - 1)).toEqual([])
+    expect(starts(monthly, NOVEMBER, HOUR_MS, DECEMBER + HOUR_MS)).toEqual(['2023-11-01'])
+    expect(starts(monthly, NOVEMBER, 0, JANUARY)).toEqual(['2023-11-01', '2023-12-01'])
+  })
+
+  test('begin with the first one without an invoice', () => {
+    expect(starts(monthly, DECEMBER, 0, JANUARY)).toEqual(['2023-12-01'])
+    expect(starts(monthly, JANUARY, 0, JANUARY)).toEqual([])
+  })
+
+  test('end with the contract, which closes the last one early', () => {
+    const terms = { ...monthly, endMs: DECEMBER + HOUR_MS }
+    const due = duePeriods(terms, NOVEMBER, 0, DECEMBER + HOUR_MS, 10)
+    expect(due.periods.at(-1)).toMatchObject({ startMs: DECEMBER, endMs: DECEMBER + HOUR_MS, wholeEndMs: JANUARY })
+    expect(due).toMatchObject({ next: undefined, more: false })
+  })
+
+  test('come in parts of at most a limit, with the one after them', () => {
+    const due = duePeriods(monthly, NOVEMBER, 0, JANUARY, 1)
+    expect(due).toMatchObject({ periods: [{ startMs: NOVEMBER }], next: { startMs: DECEMBER }, more: true })
+  })
+
+  test('of an anniversary on the 31st are counted from the start, not from one another', () => {
+    const terms: Terms = { ...monthly, startMs: Date.UTC(2024, 0, 31), alignment: 'anniversary' }
+    expect(starts(terms, terms.startMs, 0, Date.UTC(2024, 5, 1))).toEqual([
+      '2024-01-31',
+      '2024-02-29',
+      '2024-03-31',
+      '2024-04-30',
+    ])
+  })
+
+  const anyTerms = fc.record({
+    startMs: fc.integer({ min: 0, max: 5_000_000 }).map((minutes) => Date.UTC(2020, 0, 1) + minutes * MINUTE_MS),
+    endMs: fc.constant(null),
+    interval: fc.constantFrom('day', 'week', 'month', 'year'),
+    alignment: fc.constantFrom('calendar', 'anniversary'),
+    zone: fc.constantFrom('UTC', 'America/New_York', 'Europe/Berlin', 'Asia/Kathmandu', 'Australia/Lord_Howe'),
+  }) as fc.Arbitrary<Terms>
+
+  test('tile the time from the start: no gap, no overlap, at whole minutes, however they are cut into passes', () => {
+    fc.assert(
+      fc.property(anyTerms, fc.integer({ min: 1, max: 7 }), fc.integer({ min: 0, max: 60 }), (terms, limit, steps) => {
+        const asOfMs = terms.startMs + steps * 11 * 24 * HOUR_MS
+        let fromMs = terms.startMs
+        for (let pass = 0; pass < 1000; pass += 1) {
+          const due = duePeriods(terms, fromMs, HOUR_MS, asOfMs, limit)
+          for (const period of due.periods) {
+            expect(period.startMs).toBe(fromMs)
+            expect(period.endMs).toBeGreaterThan(period.startMs)
+            expect(period.endMs % MINUTE_MS).toBe(0)
+            expect(period.endMs + HOUR_MS).toBeLessThanOrEqual(asOfMs)
+            fromMs = period.endMs
+          }
+          expect(due.next?.startMs).toBe(fromMs)
+          if (!due.more) {
+            expect(due.next!.endMs + HOUR_MS).toBeGreaterThan(asOfMs)
+            return
+          }
+        }
+        expect.fail('the passes never end')
+      }),
+      { numRuns: 200 },
+    )
+  })
+})

@@ -1,0 +1,241 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { PERMISSIONS } from '../../../schemas/http/permissions.ts'
+import { createTestDatabase, type TestDatabase } from '../../support/test-database.ts'
+import { buildDoors } from '../support/doors.ts'
+import { createMeter } from '../support/world.ts'
+
+let database: TestDatabase
+let doors: ReturnType<typeof buildDoors>
+let tenant: number
+let other: number
+beforeAll(async () => {
+  database = await createTestDatabase()
+  doors = buildDoors(database)
+  await doors.app.ready()
+  tenant = await database.createTenant('one')
+  other = await database.createTenant('two')
+  for (const id of [tenant, other]) await createMeter(database, id, 'tokens')
+})
+afterAll(async () => {
+  await doors.invoicer.stop()
+  await doors.app.close()
+  await database.drop()
+})
+
+const post = (url: string, body: object, as = tenant) => doors.call(as, 'POST', url, body)
+const get = (url: string, as = tenant) => doors.call(as, 'GET', url)
+const customer = (key: string, change: object = {}) => ({
+  external_key: key,
+  currency: 'USD',
+  subjects: [key],
+  ...change,
+})
+const flat = { key: 'base', name: 'Base', price: { model: 'flat', amount: '20.00' } }
+const metered = { key: 'use', name: 'Use', meter: 'tokens', price: { model: 'per_unit', unit_amount: '0.1' } }
+const plan = (key: string, change: object = {}) => ({
+  key,
+  name: 'Plan',
+  currency: 'USD',
+  interval: 'month',
+  charges: [flat, metered],
+  ...change,
+})
+const subscription = (key: string, change: object = {}) => ({
+  external_key: key,
+  customer: 'ann',
+  plan: 'basic',
+  start: '2023-11-01T00:00:30.5Z',
+  ...change,
+})
+const UUID = expect.stringMatching(/^[0-9a-f-]{36}$/)
+
+beforeAll(async () => {
+  await post('/customers', customer('ann'))
+  await post('/plans', plan('basic'))
+})
+
+describe('customers (TCP-1, TCP-2)', () => {
+  test('are created once per external key: the same again answers the stored one', async () => {
+    const body = customer('bob', {
+      name: 'Bob',
+      email: 'bob@example.org',
+      timezone: 'Europe/Berlin',
+      subjects: ['b2', 'b1'],
+    })
+    const first = await post('/customers', body)
+    expect(first).toMatchObject({ status: 201 })
+    expect(first.body).toEqual({
+      id: UUID,
+      external_key: 'bob',
+      name: 'Bob',
+      email: 'bob@example.org',
+      stripe_customer_id: null,
+      currency: 'USD',
+      timezone: 'Europe/Berlin',
+      subjects: ['b1', 'b2'],
+      created_at: expect.stringMatching(/Z$/),
+    })
+    expect(await post('/customers', { ...body, subjects: ['b1', 'b2'] })).toEqual({ ...first, status: 200 })
+    expect(await get(`/customers/${first.body.id}`)).toEqual({ ...first, status: 200 })
+    expect(await get('/customers/bob')).toEqual({ ...first, status: 200 })
+    expect((await get('/customers?external_key=bob')).body).toEqual({ customers: [first.body], next: null })
+  })
+
+  test('conflict with other content under the same key, and with a subject that has a customer', async () => {
+    expect(await post('/customers', customer('ann', { name: 'Anna' }))).toMatchObject({
+      status: 409,
+      body: { code: 'conflict' },
+    })
+    const taken = await post('/customers', customer('eve', { subjects: ['eve', 'ann'] }))
+    expect(taken).toMatchObject({ status: 409, body: { errors: [{ path: '/subjects/1' }] } })
+    expect(await get('/customers/eve')).toMatchObject({ status: 404 })
+  })
+
+  test('created by ten callers at once are one', async () => {
+    const answers = await Promise.all(Array.from({ length: 10 }, () => post('/customers', customer('crowd'))))
+    expect(answers.map(({ status }) => status).sort()).toEqual([...Array(9).fill(200), 201])
+    expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1)
+  })
+
+  test.each([
+    ['an unknown currency', { currency: 'ABC' }],
+    ['an unknown zone', { timezone: 'Mars/Base' }],
+    ['an unknown member', { colour: 'red' }],
+    ['a control character', { name: 'a\u0000b' }],
+    ['a lone surrogate', { external_key: '\ud800' }],
+    ['no subjects member', { subjects: undefined }],
+  ])('with %s are refused', async (_, change) => {
+    expect(await post('/customers', customer('bad', change))).toMatchObject({
+      status: 400,
+      body: { code: 'invalid_request' },
+    })
+  })
+
+  test('are listed in pages', async () => {
+    const one = await get('/customers?limit=1')
+    const two = await get(`/customers?limit=1&after=${one.body.next}`)
+    expect(one.body.customers).toHaveLength(1)
+    expect(two.body.customers).toHaveLength(1)
+    expect(two.body.customers).not.toEqual(one.body.customers)
+    expect(await get('/customers?limit=0')).toMatchObject({ status: 400 })
+  })
+})
+
+describe('plans', () => {
+  test('are created once per key, with defaults filled in', async () => {
+    const first = await post('/plans', plan('gold'))
+    expect(first).toMatchObject({ status: 201, body: { alignment: 'anniversary', grace_seconds: 3600 } })
+    expect(first.body.charges).toEqual([{ ...flat, meter: null }, metered])
+    const spelled = plan('gold', {
+      alignment: 'anniversary',
+      grace_seconds: 3600,
+      charges: [{ ...flat, meter: null }, metered],
+    })
+    expect(await post('/plans', spelled)).toEqual({ ...first, status: 200 })
+    expect(await get('/plans/gold')).toEqual({ ...first, status: 200 })
+    expect(await post('/plans', plan('gold', { name: 'Other' }))).toMatchObject({ status: 409 })
+    expect(await post('/plans', plan('gold', { charges: [metered, flat] }))).toMatchObject({ status: 409 })
+    expect((await get('/plans')).body.plans).toContainEqual(first.body)
+  })
+
+  test.each([
+    ['an unknown meter', [{ ...metered, meter: 'nothing' }], '/charges/0/meter'],
+    ['a flat price with a meter', [{ ...flat, meter: 'tokens' }], '/charges/0/meter'],
+    ['a unit price without meter', [flat, { ...metered, meter: undefined }], '/charges/1/meter'],
+    ['two charges of one key', [flat, flat], '/charges/1/key'],
+    ['a negative price', [{ ...flat, price: { model: 'flat', amount: '-1' } }], '/charges/0/price/amount'],
+    [
+      'tiers that do not end open',
+      [{ ...metered, price: { model: 'graduated', tiers: [{ up_to: '5', unit_amount: '1' }] } }],
+      '/charges/0/price/tiers/0/up_to',
+    ],
+  ])('with %s are refused', async (_, charges, path) => {
+    const answer = await post('/plans', plan('bad', { charges }))
+    expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ path }] } })
+  })
+
+  test('with a price of an unknown shape are refused', async () => {
+    const charges = [{ ...flat, price: { model: 'flat', amount: '1', extra: true } }]
+    expect(await post('/plans', plan('bad', { charges }))).toMatchObject({ status: 400 })
+    expect(await post('/plans', plan('bad', { charges: [] }))).toMatchObject({ status: 400 })
+  })
+})
+
+describe('subscriptions (TCP-2)', () => {
+  test('are created once per external key, from whole minutes', async () => {
+    const first = await post('/subscriptions', subscription('ann-basic', { end: '2024-01-15T12:00:59Z' }))
+    expect(first).toMatchObject({ status: 201 })
+    expect(first.body).toMatchObject({
+      id: UUID,
+      external_key: 'ann-basic',
+      customer_id: UUID,
+      plan: 'basic',
+      state: 'active',
+      start: '2023-11-01T00:00:00.000Z',
+      end: '2024-01-15T12:00:00.000Z',
+      next_period: { start: '2023-11-01T00:00:00.000Z', end: '2023-12-01T00:00:00.000Z' },
+    })
+    const again = subscription('ann-basic', { end: '2024-01-15T13:00:00+01:00', customer: first.body.customer_id })
+    expect(await post('/subscriptions', again)).toEqual({ ...first, status: 200 })
+    expect(await post('/subscriptions', subscription('ann-basic'))).toMatchObject({ status: 409 })
+    expect(await get('/subscriptions/ann-basic')).toEqual({ ...first, status: 200 })
+    expect(await get(`/subscriptions/${first.body.id}`)).toEqual({ ...first, status: 200 })
+    expect((await get('/subscriptions?customer=ann')).body.subscriptions).toEqual([first.body])
+    expect((await get('/subscriptions?customer=nobody')).body.subscriptions).toEqual([])
+  })
+
+  test.each([
+    ['an unknown customer', { customer: 'nobody' }, '/customer'],
+    ['an unknown plan', { plan: 'nothing' }, '/plan'],
+    ['an end in the minute of the start', { end: '2023-11-01T00:00:59Z' }, '/end'],
+    ['a start long ago', { start: '1969-01-01T00:00:00Z' }, '/start'],
+    ['a second that clocks seldom show', { start: '2016-12-31T23:59:60Z' }, '/start'],
+  ])('with %s are refused', async (_, change, path) => {
+    const answer = await post('/subscriptions', subscription('bad', change))
+    expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ path }] } })
+  })
+
+  test('of a plan in another currency than the customer pays are refused', async () => {
+    await post('/customers', customer('euro', { currency: 'EUR' }))
+    const answer = await post('/subscriptions', subscription('bad', { customer: 'euro' }))
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: '/plan' }] } })
+  })
+})
+
+describe('the doors', () => {
+  test('name a permission on every route', () => {
+    expect(doors.permissions.length).toBeGreaterThanOrEqual(14)
+    for (const permission of doors.permissions) expect(PERMISSIONS).toContain(permission)
+  })
+
+  test('never show one tenant what another has (EPIC-5)', async () => {
+    const own = await post('/customers', customer('secret', { subjects: ['shared-subject'] }))
+    expect(await get(`/customers/${own.body.id}`, other)).toMatchObject({ status: 404, body: { code: 'not_found' } })
+    expect(await get('/customers/secret', other)).toMatchObject({ status: 404 })
+    expect((await get('/customers', other)).body).toEqual({ customers: [], next: null })
+    expect(await get('/plans/basic', other)).toMatchObject({ status: 404 })
+    const foreign = await post('/subscriptions', subscription('x', { customer: own.body.id }), other)
+    expect(foreign).toMatchObject({ status: 400 })
+    expect(await post('/customers', customer('secret', { subjects: ['shared-subject'] }), other)).toMatchObject({
+      status: 201,
+    })
+    const run = await post('/billing-runs', {}, tenant)
+    expect(await get(`/billing-runs/${run.body.id}`, other)).toMatchObject({ status: 404 })
+    expect(await get(`/billing-runs/${run.body.id}`, tenant)).toMatchObject({ status: 200 })
+    const events = (await get('/billing-events', other)).body.events as { event: string }[]
+    expect(events.map(({ event }) => event)).toEqual(['customer.created'])
+    expect((await get('/invoices', other)).body).toEqual({ invoices: [], next: null })
+  })
+
+  test.each(['/invoices/none', '/billing-runs/none', '/customers/none', '/plans/none', '/subscriptions/none'])(
+    'answer 404 for %s',
+    async (url) => {
+      expect(await get(url)).toMatchObject({ status: 404, body: { code: 'not_found' } })
+    },
+  )
+
+  test('refuse a run as of the future', async () => {
+    const answer = await post('/billing-runs', { as_of: '2099-01-01T00:00:00Z' })
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: '/as_of' }] } })
+  })
+})
