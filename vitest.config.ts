@@ -1,11 +1,16 @@
 import { defineConfig } from 'vitest/config'
+import { totalsReporter } from './test/support/totals.ts'
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/postgres-global.ts'],
+    // The last reporter has the last word: `N passed, N failed`.
+    reporters: ['default', totalsReporter(import.meta.dirname, process.env.npm_lifecycle_event === 'test')],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // One process a file: chDB binds one data folder a process.
+    pool: 'forks',
     maxWorkers: 2,
   },
 })

@@ -29,12 +29,20 @@ export async function createKey(
   return { key, keyId: publicId, tenant: input.tenant, permissions }
 }
 
-/** Makes an operator key with every permission, in the tenant `default`. For the command line only: no door leads here. */
-export async function createOperatorKey(pool: Pool, randomBytes: RandomBytes): Promise<CreatedKey> {
+/**
+ * Makes an operator key in the tenant `default`, with every permission unless some are named. For the command line
+ * only: no door leads here.
+ */
+export async function createOperatorKey(
+  pool: Pool,
+  randomBytes: RandomBytes,
+  wanted: readonly string[] = PERMISSIONS,
+): Promise<CreatedKey> {
+  const permissions = checkPermissions(wanted)
   const { tenantId } = await putTenant({ slug: DEFAULT_TENANT, grantor: 'owner' }, pool)
   const { key, publicId, sha256 } = generateKey(randomBytes)
-  await insertApiKey(pool, { tenantId, publicId, sha256, operator: true, permissions: PERMISSIONS })
-  return { key, keyId: publicId, tenant: DEFAULT_TENANT, permissions: [...PERMISSIONS] }
+  await insertApiKey(pool, { tenantId, publicId, sha256, operator: true, permissions })
+  return { key, keyId: publicId, tenant: DEFAULT_TENANT, permissions }
 }
 
 function checkPermissions(wanted: readonly string[]): Permission[] {

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { PERMISSIONS } from '../../schemas/http/permissions.ts'
-import { createKey } from '../access/create-key.ts'
+import { OPERATOR_PERMISSIONS, PERMISSIONS } from '../../schemas/http/permissions.ts'
+import { createKey, createOperatorKey } from '../access/create-key.ts'
 import { openPool } from '../access/pool.postgres.ts'
 import { putTenant } from '../access/put-tenant.ts'
 import { lockFolder } from '../embedded/folder-lock.postgres.ts'
@@ -13,7 +13,8 @@ import { dataFolderOf, type Env } from './settings.ts'
 
 const HELP = `Usage: tallyline keys create --permissions a,b [--tenant SLUG]
 
-Makes an API key of a tenant (default: 'default', made if it is new) and prints it, once.
+Makes an API key of a tenant (default: 'default', made if it is new) and prints it, once. Without --tenant, a key
+with billing:tenants:create or billing:keys:create is an operator key.
 Works beside a running product and without one. Permissions:
   ${PERMISSIONS.join('\n  ')}
 `
@@ -32,6 +33,11 @@ export async function keysCommand(argv: string[], env: Env, { stdout, stderr }: 
   const key = await withPostgres(env, async (url) => {
     const pool = openPool(url, 2, () => undefined)
     try {
+      // What reaches beyond one tenant only an operator key can hold, and those belong to no tenant in particular.
+      const operator =
+        values.tenant === undefined &&
+        permissions.some((one) => (OPERATOR_PERMISSIONS as readonly string[]).includes(one))
+      if (operator) return (await createOperatorKey(pool, randomBytes, permissions)).key
       await putTenant({ slug: tenant, grantor: 'owner' }, pool)
       return (await createKey({ tenant, permissions, grantor: 'owner' }, pool, randomBytes)).key
     } finally {

@@ -16,7 +16,7 @@ Starts everything in one process on embedded stores. Settings come from the envi
   TALLYLINE_DATA     ./.tallyline
   QUOTA_ENFORCEMENT  true; false records usage beyond a limit instead of refusing it
   BILLING_CRON       5 * * * *  (UTC); off: billing runs only on demand
-  LOG_LEVEL          warn
+  LOG_LEVEL          info; JSON lines on stderr
 `
 const LATER_STORES = ['KAFKA_BROKERS', 'REDIS_URL', 'CLICKHOUSE_URL', 'DATABASE_URL']
 
@@ -44,7 +44,7 @@ export async function startCommand(argv: string[], env: Env, { stdout, stderr }:
       enforceQuota: enforceQuotaOf(env),
       cron: cronOf(env),
       version: productVersion(),
-      logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
+      logger: createLogger({ level: env.LOG_LEVEL || 'info' }),
     })
   } catch (error) {
     const known = knownTrouble(error, env)

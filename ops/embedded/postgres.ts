@@ -159,8 +159,13 @@ function readPidFile(folder: string): { pid: number; port: number } | undefined 
   }
 }
 
+/** Whether the pid is a living Postgres. Linux has it in /proc, also where no `ps` is installed; macOS always has ps. */
 function isPostgres(pid: number): boolean {
   try {
+    if (process.platform === 'linux') {
+      const [, command = '', state = ''] = /\((.*)\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
+      return command.includes('postgres') && state !== 'Z'
+    }
     const command = execFileSync('ps', ['-p', String(pid), '-o', 'stat=,comm='], { encoding: 'utf8' }).trim()
     return command.includes('postgres') && !command.startsWith('Z')
   } catch {
