@@ -8,7 +8,8 @@ import { migrationFiles } from '../../schemas/files.ts'
  */
 export async function migrateClickHouse(store: ClickHouseStore): Promise<string[]> {
   await store.command(
-    'CREATE TABLE IF NOT EXISTS migrations (name String, sha256 String) ENGINE = ReplacingMergeTree ORDER BY name SETTINGS fsync_after_insert = 1',
+    `CREATE TABLE IF NOT EXISTS migrations (name String, sha256 String)
+     ENGINE = ReplacingMergeTree ORDER BY name SETTINGS fsync_after_insert = 1`,
   )
   const applied = new Map(
     (await store.query<{ name: string; sha256: string }>('SELECT name, sha256 FROM migrations')).map((row) => [
