@@ -42,7 +42,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
   const pump = createPump({ reader, store, logger, now })
   let stopping = false
   let started = false
-  const sealDeps = { pool, store, reader, positions: pump.positions, now, stopping: () => stopping }
+  const sealDeps = { pool, store, reader, now, stopping: () => stopping }
   const forEachTenant = (work: (tenant: TenantId) => Promise<unknown>) => async () => {
     for (const { tenantId } of await listTenants(pool)) if (!stopping) await work(tenantId)
   }

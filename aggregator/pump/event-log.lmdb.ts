@@ -16,16 +16,22 @@ export function createLmdbLogReader(
   logId: string,
   partitions: number,
 ): EventLogReader {
+  const all = { generation: 1, partitions: Array.from({ length: partitions }, (_, partition) => partition) }
   const committedEnds = () => Array.from({ length: partitions }, (_, partition) => endOf(db, partition))
   return {
     logId,
     partitions,
+    clockMarginMs: 0,
+    start: async () => undefined,
+    stop: async () => undefined,
+    assignment: () => all,
+    stored: () => undefined,
     read: async (nextOffsets, maxBytes) => {
       const ends = committedEnds()
       await db.flushed
       const rows: LogRow[] = []
       for (let partition = 0; partition < partitions; partition++) {
-        const from = nextOffsets[partition] ?? 0
+        const from = nextOffsets.get(partition) ?? 0
         const range = readPartition(db, partition, from, ends[partition] ?? 0, maxBytes / partitions)
         rows.push(...range)
       }

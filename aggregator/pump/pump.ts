@@ -10,8 +10,6 @@ export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger:
 export type Pump = {
   start(): Promise<void>
   stop(): Promise<void>
-  /** Next offset of each partition: all before it is stored, with its marks and ranges. */
-  positions(): readonly number[]
   /** When the pump last stored something or found nothing to store. */
   lastProgressMs(): number
 }
@@ -23,12 +21,23 @@ const RETRY_MAX_MS = 5_000
 
 /** One loop owns reading, inserting and progress. It never gives up: while the store is away, the log keeps. */
 export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
-  let positions: number[] = []
+  let positions = new Map<number, number>()
+  let generation = -1
   let progressMs = now()
   let stopping = false
   let running: Promise<void> = Promise.resolve()
 
+  /** What others stored counts: a partition that comes to us goes on where its last reader stopped. */
+  const takeOver = async (): Promise<void> => {
+    const assignment = reader.assignment()
+    if (assignment.generation === generation) return
+    const ends = await storedEnds(store, reader.logId, reader.partitions)
+    positions = new Map(assignment.partitions.map((partition) => [partition, ends[partition] ?? 0]))
+    generation = assignment.generation
+  }
+
   const step = async (): Promise<void> => {
+    await takeOver()
     const rows = await reader.read(positions, READ_BYTES)
     if (rows.length === 0) {
       progressMs = now()
@@ -36,7 +45,9 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
       return
     }
     await storeRows({ reader, store, logger, now }, rows)
-    positions = advance(positions, rows)
+    for (const { partition, offset } of rows)
+      positions.set(partition, Math.max(positions.get(partition) ?? 0, offset + 1))
+    reader.stored(positions)
     progressMs = now()
   }
 
@@ -56,14 +67,14 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
 
   return {
     start: async () => {
-      positions = await storedEnds(store, reader.logId, reader.partitions)
+      await reader.start()
       running = loop()
     },
     stop: async () => {
       stopping = true
       await running
+      await reader.stop()
     },
-    positions: () => positions,
     lastProgressMs: () => progressMs,
   }
 }
@@ -87,10 +98,4 @@ async function storeRows(deps: PumpDeps, rows: readonly LogRow[]): Promise<void>
       await insertDeadLetter(deps.store, deps.reader.logId, only, (error as Error).message.slice(0, 500))
     }
   }
-}
-
-function advance(positions: readonly number[], rows: readonly LogRow[]): number[] {
-  const next = [...positions]
-  for (const row of rows) next[row.partition] = Math.max(next[row.partition] ?? 0, row.offset + 1)
-  return next
 }
