@@ -44,6 +44,8 @@ export type StartOptions = {
   cron: string | undefined
   version: string
   logger: Logger
+  /** Called when a store that everything needs is gone for good: the process should stop. */
+  onLost: () => void
   /** Replaces ports as they are handed to the roles: tests wrap them. The product leaves them as they are. */
   wrapPorts?: (ports: Ports) => Ports
 }
@@ -53,7 +55,10 @@ export type Ports = {
   writer: EventLogWriter
   reader: EventLogReader
   quota: QuotaStore
+  /** Of the pump, rebuilds and seals. */
   store: ClickHouseStore
+  /** Of whoever asks. */
+  reads: ClickHouseStore
   usage: UsageReader
   gateway: Gateway
   progressOf: ((tenantId: TenantId, runId: string) => Progress) | undefined
@@ -70,8 +75,8 @@ export type Running = {
 
 /** Partitions of the embedded log: more only makes records smaller, fewer leaves the paths of many untested. */
 const LOG_PARTITIONS = 4
-/** chDB connections: the pump, rebuilds, and two for reads. */
-const CHDB_CONNECTIONS = 4
+/** Users' reads have connections of their own, so that they never keep the pump or a rebuild waiting. */
+const CHDB_CONNECTIONS = { work: 2, reads: 2, mostWaitingReads: 100 }
 
 export class FolderInUse extends Error {}
 
@@ -94,10 +99,10 @@ async function startParts(options: StartOptions, undo: Undo): Promise<Running> {
   const dataFolder = resolve(options.dataFolder)
   // As root, Postgres runs as another user, who must be able to enter; what is ours lies in closed folders below.
   mkdirSync(dataFolder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 })
-  const { pool, ownerUrl, postgresFolder } = await openPostgres(dataFolder, logger, undo)
+  const { pool, ownerUrl, postgresFolder } = await openPostgres(dataFolder, options, undo)
   // Both may take a second on the first start; they do not need each other.
-  const [store, lmdb] = await Promise.all([openUsage(dataFolder, undo), openLog(dataFolder, undo)])
-  const { app, roles } = await buildParts(options, pool, store, lmdb)
+  const [clickhouse, lmdb] = await Promise.all([openUsage(dataFolder, undo), openLog(dataFolder, undo)])
+  const { app, roles } = await buildParts(options, pool, clickhouse, lmdb)
   const listener = listenForConfig(ownerUrl, roles.configChanged, (error) => logger.warn({ error }, 'config listener'))
   undo.add(() => listener.stop())
   undo.add(() => roles.ingest.stop())
@@ -111,16 +116,23 @@ async function startParts(options: StartOptions, undo: Undo): Promise<Running> {
   return { url, dataFolder, postgresFolder, pool, stop: () => undo.run() }
 }
 
-async function openPostgres(dataFolder: string, logger: Logger, undo: Undo) {
+async function openPostgres(dataFolder: string, { logger, onLost }: StartOptions, undo: Undo) {
   const postgres = await startEmbeddedPostgres(dataFolder)
-  const lost = (error: Error) => logger.error({ error }, 'the embedded Postgres is gone')
+  const lost = (error: Error) => {
+    logger.error({ error }, 'the embedded Postgres is gone: stopping')
+    onLost()
+  }
   const lock = await lockFolder(postgres.url, lost)
   if (!lock)
     throw new FolderInUse(
       `Tallyline is already running on ${dataFolder}. Stop it first, or set TALLYLINE_DATA to another folder.`,
     )
-  undo.add(() => postgres.stop())
+  // Postgres stops while the lock is held: whoever waits for it then starts a server of its own.
   undo.add(() => lock.release())
+  undo.add(() => {
+    lock.expectEnd()
+    return postgres.stop()
+  })
   await migratePostgres(postgres.url)
   let ending = false
   const pool = openPool(postgres.url, 20, (error) => {
@@ -133,11 +145,16 @@ async function openPostgres(dataFolder: string, logger: Logger, undo: Undo) {
   return { pool, ownerUrl: postgres.url, postgresFolder: postgres.folder }
 }
 
-async function openUsage(dataFolder: string, undo: Undo): Promise<ClickHouseStore> {
-  const store = await openChdb(join(dataFolder, 'clickhouse'), CHDB_CONNECTIONS)
+type ClickHouse = { store: ClickHouseStore; reads: ClickHouseStore }
+
+async function openUsage(dataFolder: string, undo: Undo): Promise<ClickHouse> {
+  const folder = join(dataFolder, 'clickhouse')
+  const store = await openChdb(folder, CHDB_CONNECTIONS.work)
   undo.add(() => store.close())
+  const reads = await openChdb(folder, CHDB_CONNECTIONS.reads, CHDB_CONNECTIONS.mostWaitingReads)
+  undo.add(() => reads.close())
   await migrateClickHouse(store)
-  return store
+  return { store, reads }
 }
 
 async function openLog(dataFolder: string, undo: Undo): Promise<EmbeddedLmdb> {
@@ -146,7 +163,7 @@ async function openLog(dataFolder: string, undo: Undo): Promise<EmbeddedLmdb> {
   return lmdb
 }
 
-async function buildParts(options: StartOptions, pool: Pool, store: ClickHouseStore, lmdb: EmbeddedLmdb) {
+async function buildParts(options: StartOptions, pool: Pool, clickhouse: ClickHouse, lmdb: EmbeddedLmdb) {
   const { logger } = options
   const metrics = new Registry()
   const now = Date.now
@@ -154,8 +171,8 @@ async function buildParts(options: StartOptions, pool: Pool, store: ClickHouseSt
   const app: App = await buildHost({ logger, metrics, authenticate: auth.authenticate, version: options.version })
   tenantDoor(app, { pool })
   keyDoor(app, { pool, randomBytes })
-  const ports = (options.wrapPorts ?? ((same) => same))(openPorts(store, lmdb, now))
-  const { writer, reader, quota } = ports
+  const ports = (options.wrapPorts ?? ((same) => same))(openPorts(clickhouse, lmdb, now))
+  const { writer, reader, quota, store, reads } = ports
   const { enforceQuota, cron } = options
   const ingest: Ingest = buildIngest({
     app,
@@ -163,7 +180,7 @@ async function buildParts(options: StartOptions, pool: Pool, store: ClickHouseSt
     pool,
     writer,
     quota,
-    usage: store,
+    usage: reads,
     enforceQuota,
     logger,
     metrics,
@@ -173,6 +190,7 @@ async function buildParts(options: StartOptions, pool: Pool, store: ClickHouseSt
     app,
     pool,
     store,
+    reads,
     reader,
     logger,
     now,
@@ -207,13 +225,14 @@ async function buildParts(options: StartOptions, pool: Pool, store: ClickHouseSt
   return { app, roles: { ingest, aggregator, invoicer, configChanged } }
 }
 
-function openPorts(store: ClickHouseStore, lmdb: EmbeddedLmdb, now: () => number): Ports {
+function openPorts({ store, reads }: ClickHouse, lmdb: EmbeddedLmdb, now: () => number): Ports {
   return {
     writer: createLmdbLogWriter(lmdb.log, lmdb.logId, LOG_PARTITIONS, now),
     reader: createLmdbLogReader(lmdb.log, lmdb.logId, LOG_PARTITIONS),
     quota: createLmdbQuotaStore(lmdb.quota, now),
     store,
-    usage: createClickHouseUsageReader(store),
+    reads,
+    usage: createClickHouseUsageReader(reads),
     gateway: manualGateway,
     progressOf: undefined,
   }

@@ -34,7 +34,7 @@ export async function startCommand(argv: string[], env: Env, { stdout, stderr }:
     stderr.write(`${servers.join(', ')}: this version runs on embedded stores only. Unset it to start.\n`)
     return 1
   }
-  const stop = stopSignal()
+  const { stop, lost } = stopSignal()
   let running: Running
   try {
     running = await startAll({
@@ -43,6 +43,7 @@ export async function startCommand(argv: string[], env: Env, { stdout, stderr }:
       port: portOf(env),
       enforceQuota: enforceQuotaOf(env),
       cron: cronOf(env),
+      onLost: lost,
       version: productVersion(),
       logger: createLogger({ level: env.LOG_LEVEL || 'info' }),
     })
@@ -53,11 +54,11 @@ export async function startCommand(argv: string[], env: Env, { stdout, stderr }:
     return 1
   }
   await introduce(running, stdout)
-  const signal = await stop
-  stdout.write(`Stopping (${signal})…\n`)
+  const reason = await stop
+  stdout.write(`Stopping (${reason})…\n`)
   await running.stop()
   stdout.write('Stopped.\n')
-  return 0
+  return reason === LOST ? 1 : 0
 }
 
 async function introduce(running: Running, stdout: NodeJS.WritableStream): Promise<void> {
@@ -72,15 +73,23 @@ async function introduce(running: Running, stdout: NodeJS.WritableStream): Promi
   writeFileSync(shown, `${new Date().toISOString()}\n`)
 }
 
-function stopSignal(): Promise<string> {
-  return new Promise((stop) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop(signal))
+const LOST = 'a store is gone'
+
+/** Resolves with why to stop: a signal, or that going on makes no sense. */
+function stopSignal(): { stop: Promise<string>; lost: () => void } {
+  let lost = () => {}
+  const stop = new Promise<string>((resolve) => {
+    lost = () => resolve(LOST)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal))
   })
+  return { stop, lost }
 }
 
 /** What the user can mend, as a sentence. */
 function knownTrouble(error: unknown, env: Env): string | undefined {
   if (error instanceof FolderInUse) return error.message
+  // chDB's own lock: a product whose Postgres died may still be stopping.
+  if ((error as { code?: unknown }).code === '76') return 'Tallyline is still running on this folder: stop it first.'
   if ((error as { code?: unknown }).code === 'EADDRINUSE') return `Port ${portOf(env)} is in use: set PORT to another.`
   return undefined
 }

@@ -5,7 +5,11 @@ const FOLDER_LOCK = 7_215_502
 const TRY_FOR_MS = 2_000
 const TRY_EVERY_MS = 100
 
-export type FolderLock = { release(): Promise<void> }
+export type FolderLock = {
+  /** From now on the end of the connection, and so of the lock, is no surprise. */
+  expectEnd(): void
+  release(): Promise<void>
+}
 
 /**
  * Takes the folder for this process as an advisory lock of its Postgres: the kernel closes the connection of a killed
@@ -27,9 +31,12 @@ export async function lockFolder(ownerUrl: string, onLost: (error: Error) => voi
     const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1) AS taken', [FOLDER_LOCK])
     if (rows[0]?.taken) {
       return {
+        expectEnd: () => {
+          released = true
+        },
         release: async () => {
           released = true
-          await client.end()
+          await client.end().catch(() => undefined)
         },
       }
     }
