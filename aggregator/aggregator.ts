@@ -16,7 +16,10 @@ import { createWorker } from './worker.ts'
 export type AggregatorDeps = {
   app: App
   pool: Pool
+  /** Of the pump, rebuilds and seals. */
   store: ClickHouseStore
+  /** Of whoever asks: they never keep the others waiting. */
+  reads: ClickHouseStore
   reader: EventLogReader
   logger: Logger
   now: () => number
@@ -31,58 +34,61 @@ export type Aggregator = {
   check(): Promise<{ ok: boolean; detail: string }>
 }
 
-const SEAL_EVERY_MS = 5_000
+const SEAL_EVERY_MS = 2_000
 const REBUILD_EVERY_MS = 5_000
 const CLEAN_EVERY_MS = 10 * 60_000
 /** Longer without progress of the pump than this is not ready. */
 const STALLED_MS = 10_000
 
 export function buildAggregator(deps: AggregatorDeps): Aggregator {
-  const { app, pool, store, reader, logger, now } = deps
+  const { app, pool, store, reads, reader, logger, now } = deps
   const pump = createPump({ reader, store, logger, now })
   let stopping = false
   let started = false
   const sealDeps = { pool, store, reader, now, stopping: () => stopping }
-  const forEachTenant = (work: (tenant: TenantId) => Promise<unknown>) => async () => {
-    for (const { tenantId } of await listTenants(pool)) if (!stopping) await work(tenantId)
+  /** One tenant's trouble must not keep the others waiting. */
+  const forEachTenant = (name: string, work: (tenant: TenantId) => Promise<unknown>) => async () => {
+    for (const { tenantId } of await listTenants(pool)) {
+      if (stopping) return
+      await work(tenantId).catch((error: unknown) =>
+        logger.error({ error, tenant: tenantId }, `${name} failed; tried again`),
+      )
+    }
   }
-  const workers = {
-    seal: createWorker(
+  let cleanedMs = now()
+  // Cleaning never runs beside a rebuild: a run between its rows and its heads would look like one that lost.
+  const rebuild = async (): Promise<void> => {
+    await forEachTenant('rebuild', (tenant) => rebuildTenant(deps, tenant))()
+    if (now() - cleanedMs < CLEAN_EVERY_MS) return
+    cleanedMs = now()
+    await forEachTenant('clean', (tenant) => cleanTenant(deps, tenant))()
+  }
+  const workers = [
+    createWorker(
       'seal',
-      forEachTenant((tenant) => answerSealRequests(sealDeps, tenant)),
+      forEachTenant('seal', (tenant) => answerSealRequests(sealDeps, tenant)),
       SEAL_EVERY_MS,
       logger,
     ),
-    rebuild: createWorker(
-      'rebuild',
-      forEachTenant((tenant) => rebuildTenant(deps, tenant)),
-      REBUILD_EVERY_MS,
-      logger,
-    ),
-    clean: createWorker(
-      'clean',
-      forEachTenant((tenant) => cleanTenant(deps, tenant)),
-      CLEAN_EVERY_MS,
-      logger,
-    ),
-  }
+    createWorker('rebuild', rebuild, REBUILD_EVERY_MS, logger),
+  ] as const
   metersDoor(app, { pool, store, now })
-  usageDoor(app, { pool, store })
-  troublesDoor(app, { store })
+  usageDoor(app, { pool, store: reads })
+  troublesDoor(app, { store: reads })
   return {
     start: async () => {
       await syncMeters({ pool, store, now })
       await pump.start()
-      for (const worker of Object.values(workers)) worker.start()
+      for (const worker of workers) worker.start()
       started = true
     },
     stop: async () => {
       stopping = true
-      await Promise.all(Object.values(workers).map((worker) => worker.stop()))
+      await Promise.all(workers.map((worker) => worker.stop()))
       await pump.stop()
     },
     configChanged: (table) => {
-      if (table === 'seal_requests' || table === '*') workers.seal.wake()
+      if (table === 'seal_requests' || table === '*') workers[0].wake()
     },
     check: async () => {
       const idleMs = now() - pump.lastProgressMs()

@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { Counter, type Registry } from 'prom-client'
 import type { ClickHouseStore } from '../schemas/clickhouse/store.ts'
 import type { App, TenantId } from '../schemas/http/door.ts'
+import { ADMITTED_BYTES, createAdmission } from './accept/admission.ts'
 import { createConfigCache } from './accept/config.ts'
 import { createUsageRecorder } from './accept/record.ts'
 import { createBatcher, DEFAULT_BATCHER_LIMITS } from './append/batcher.ts'
@@ -63,7 +64,8 @@ export function buildIngest(deps: IngestDeps): Ingest {
     enforceQuota: deps.enforceQuota,
     now,
   }
-  eventsDoor(app, { accept, recorder, withRawBodies: deps.withRawBodies })
+  const admission = createAdmission(ADMITTED_BYTES)
+  eventsDoor(app, { accept, recorder, admission, withRawBodies: deps.withRawBodies })
   eventTypesDoor(app, { pool, config, now })
   quotaDoor(app, { pool, config, now })
   return {

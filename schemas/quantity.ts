@@ -88,3 +88,9 @@ function exactOf(text: string): Quantity {
 function quoted(text: string): string {
   return JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
 }
+
+/** A sum of quantities as a store wrote it: plain decimal text, however many digits. Throws calculation_failed. */
+export function parseSum(text: string): Quantity {
+  if (!/^-?\d+(\.\d+)?$/.test(text)) throw new Problem('calculation_failed', `'${text.slice(0, 60)}' is no decimal.`)
+  return new Exact(text)
+}

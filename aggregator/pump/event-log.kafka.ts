@@ -92,7 +92,9 @@ export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, 
     stored: (nextOffsets: Offsets) => {
       if (Date.now() - committedAtMs < COMMIT_EVERY_MS) return
       committedAtMs = Date.now()
-      const offsets = [...nextOffsets].map(([partition, offset]) => ({ topic, partition, offset: String(offset) }))
+      const offsets = nextOffsets.flatMap((offset, partition) =>
+        offset === undefined ? [] : [{ topic, partition, offset: String(offset) }],
+      )
       // Only dashboards read these: a failed commit, usual in a rebalance, costs nothing.
       consumer.commitOffsets(offsets).catch(() => undefined)
     },

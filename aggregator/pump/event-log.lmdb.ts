@@ -31,7 +31,7 @@ export function createLmdbLogReader(
       await db.flushed
       const rows: LogRow[] = []
       for (let partition = 0; partition < partitions; partition++) {
-        const from = nextOffsets.get(partition) ?? 0
+        const from = nextOffsets[partition] ?? 0
         const range = readPartition(db, partition, from, ends[partition] ?? 0, maxBytes / partitions)
         rows.push(...range)
       }

@@ -3,8 +3,8 @@ import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
 /** Which partitions this process reads. The generation changes whenever they may have changed hands. */
 export type Assignment = { generation: number; partitions: readonly number[] }
 
-/** Next offset by partition. */
-export type Offsets = ReadonlyMap<number, number>
+/** The next offset of each partition; undefined: a partition that this process does not read. */
+export type Offsets = readonly (number | undefined)[]
 
 /** Where accepted events come from. Offsets are dense from 0 in each partition. */
 export type EventLogReader = {

@@ -26,11 +26,13 @@ const insertChanges = (source: string) => `
   ARRAY JOIN events AS event
   GROUP BY ALL`
 
+/** One range a partition: the rows of a file are dense in each, as the log is. */
 const insertRanges = (source: string) => `
   INSERT INTO ingest_ranges
-  SELECT {log:String}, partition, offset, offset + 1, tupleElement(batch, 'count'), 0,
-    fromUnixTimestamp64Milli(known_at, 'UTC')
-  FROM ${source}`
+  SELECT {log:String}, partition, min(offset), max(offset) + 1, sum(tupleElement(batch, 'count')), 0,
+    fromUnixTimestamp64Milli(max(known_at), 'UTC')
+  FROM ${source}
+  GROUP BY partition`
 
 /**
  * Stores log records: events, then the marks of the shards they changed, then the ranges that are our progress.

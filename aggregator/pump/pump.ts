@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type ClickHouseStore, isDataError } from '../../schemas/clickhouse/store.ts'
 import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
-import type { EventLogReader } from './event-log.ts'
+import type { EventLogReader, Offsets } from './event-log.ts'
 import { insertDeadLetter, insertRecords, storedEnds } from './insert.clickhouse.ts'
 
 export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger: Logger; now: () => number }
@@ -10,6 +10,8 @@ export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger:
 export type Pump = {
   start(): Promise<void>
   stop(): Promise<void>
+  /** Next offset of each partition read here: all before it is stored, with its marks and ranges. */
+  positions(): Offsets
   /** When the pump last stored something or found nothing to store. */
   lastProgressMs(): number
 }
@@ -21,7 +23,7 @@ const RETRY_MAX_MS = 5_000
 
 /** One loop owns reading, inserting and progress. It never gives up: while the store is away, the log keeps. */
 export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
-  let positions = new Map<number, number>()
+  let positions: (number | undefined)[] = []
   let generation = -1
   let progressMs = now()
   let stopping = false
@@ -32,7 +34,7 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
     const assignment = reader.assignment()
     if (assignment.generation === generation) return
     const ends = await storedEnds(store, reader.logId, reader.partitions)
-    positions = new Map(assignment.partitions.map((partition) => [partition, ends[partition] ?? 0]))
+    positions = ends.map((end, partition) => (assignment.partitions.includes(partition) ? end : undefined))
     generation = assignment.generation
   }
 
@@ -45,8 +47,7 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
       return
     }
     await storeRows({ reader, store, logger, now }, rows)
-    for (const { partition, offset } of rows)
-      positions.set(partition, Math.max(positions.get(partition) ?? 0, offset + 1))
+    for (const { partition, offset } of rows) positions[partition] = Math.max(positions[partition] ?? 0, offset + 1)
     reader.stored(positions)
     progressMs = now()
   }
@@ -68,6 +69,7 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
   return {
     start: async () => {
       await reader.start()
+      await takeOver()
       running = loop()
     },
     stop: async () => {
@@ -75,6 +77,7 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
       await running
       await reader.stop()
     },
+    positions: () => positions,
     lastProgressMs: () => progressMs,
   }
 }

@@ -37,7 +37,8 @@ export function createRecordBuffer(): RecordBuffer {
     take: (wanted, maxBytes, seek) => {
       const rows: LogRow[] = []
       let taken = 0
-      for (const [partition, offset] of wanted) {
+      for (const [partition, offset] of wanted.entries()) {
+        if (offset === undefined) continue
         const queue = queues.get(partition)
         const first = queue ? (queue.rows[0]?.offset ?? queue.next) : undefined
         if (!queue || first === undefined || offset < first || offset > queue.next) {

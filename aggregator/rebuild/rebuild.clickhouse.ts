@@ -68,12 +68,32 @@ export async function writeHeads(
   )
 }
 
-/** Removes rows of runs that no head names and that are older than `beforeRun`. Returns nothing; may be repeated. */
+/** Pairs named in one statement at most: its text stays below ClickHouse's limit of 256 KiB. */
+const PAIRS_PER_DELETE = 4_000
+
+/**
+ * Removes rows of runs that no head names and that are older than `beforeRun`. Returns nothing; may be repeated. Two
+ * steps, because a mutation runs outside the session and does not find views with parameters: it would fail and be
+ * tried again for ever. A rebuilder that slept so long finds no rows of its run, and so writes no heads.
+ */
 export async function removeOldRuns(store: ClickHouseStore, tenant: TenantId, beforeRun: string): Promise<void> {
-  await store.command(
-    `DELETE FROM usage_rollup
-     WHERE tenant = {tenant:UInt32} AND run < {before:UInt64}
-       AND (shard, run) NOT IN (SELECT shard, run FROM shard_state(tenant = {tenant:UInt32}))`,
-    { tenant, before: beforeRun },
-  )
+  for (let found = PAIRS_PER_DELETE; found === PAIRS_PER_DELETE; ) {
+    const pairs = await store.query<{ shard: string; run: string }>(
+      `SELECT DISTINCT toString(usage_rollup.shard) AS shard, toString(usage_rollup.run) AS run
+       FROM usage_rollup
+       WHERE tenant = {tenant:UInt32} AND usage_rollup.run < {before:UInt64}
+         AND (usage_rollup.shard, usage_rollup.run) NOT IN (SELECT shard, run FROM shard_state(tenant = {tenant:UInt32}))
+       LIMIT ${PAIRS_PER_DELETE}`,
+      { tenant, before: beforeRun },
+    )
+    found = pairs.length
+    if (found === 0) return
+    // Runs reach beyond 2^53, and a bound array of texts is not read as one of numbers.
+    await store.command(
+      `DELETE FROM usage_rollup
+       WHERE tenant = {tenant:UInt32}
+         AND (shard, run) IN arrayZip({shards:Array(UInt64)}, CAST({runs:Array(String)}, 'Array(UInt64)'))`,
+      { tenant, shards: pairs.map((pair) => Number(pair.shard)), runs: pairs.map((pair) => pair.run) },
+    )
+  }
 }

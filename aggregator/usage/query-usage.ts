@@ -3,13 +3,13 @@ import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../schemas/quantity.ts'
-import { floorToMinute, windowStarts } from '../../schemas/time/period.ts'
+import { formatQuantity, parseSum, type Quantity, ZERO } from '../../schemas/quantity.ts'
+import { floorToMinute, type Window, windowStarts } from '../../schemas/time/period.ts'
 import { isZone } from '../../schemas/time/zone.ts'
 import { findMeter } from '../meters/meter.postgres.ts'
 import type { Meter } from '../meters/meter.ts'
 import { billedQuantity, customerSubjects } from './billed.postgres.ts'
-import { MAX_USAGE_ROWS, readUsage, type UsageRow, type UsageWindow } from './usage.clickhouse.ts'
+import { MAX_USAGE_ROWS, readUsage, type UsageRow } from './usage.clickhouse.ts'
 
 export type UsageInput = {
   meter: string
@@ -18,7 +18,7 @@ export type UsageInput = {
   /** RFC 3339 instants, already read; floored to the whole minute. */
   fromMs: number
   toMs: number
-  window?: UsageWindow
+  window?: Window
   groupBy: readonly string[]
   timezone: string
 }
@@ -59,22 +59,23 @@ export async function queryUsage(deps: UsageDeps, tenant: TenantId, input: Usage
   if (!meter) throw new Problem('not_found', `There is no meter ${input.meter}`)
   if (input.customer !== undefined && !known.subjects)
     throw new Problem('not_found', `There is no customer ${input.customer}`)
-  const rows = await rowsOf(deps, tenant, { ...input, fromMs, toMs }, meter, known.subjects)
+  const startsMs = input.window ? windowStarts(fromMs, toMs, input.window, input.timezone) : [fromMs]
+  const rows = await rowsOf(deps, tenant, { ...input, fromMs, toMs }, startsMs, meter, known.subjects)
   if (rows.length > MAX_USAGE_ROWS)
     throw invalid('window', `gives more than ${MAX_USAGE_ROWS} rows: ask for a shorter time or larger windows`)
-  const total = rows.reduce((sum: Quantity, row) => sum.plus(parseQuantity(row.quantity)), ZERO)
+  const total = rows.reduce((sum: Quantity, row) => sum.plus(parseSum(row.quantity)), ZERO)
   return {
     meter: meter.slug,
     from: new Date(fromMs).toISOString(),
     to: new Date(toMs).toISOString(),
     timezone: input.timezone,
     total: { quantity: formatQuantity(total), events: rows.reduce((sum, row) => sum + Number(row.events), 0) },
-    windows: windowsOf(rows, { ...input, fromMs, toMs }, meter),
+    windows: windowsOf(rows, { ...input, fromMs, toMs }, startsMs, meter),
     ...(known.billed === undefined
       ? {}
       : {
-          billed: formatQuantity(parseQuantity(known.billed)),
-          unbilled: formatQuantity(total.minus(parseQuantity(known.billed))),
+          billed: formatQuantity(parseSum(known.billed)),
+          unbilled: formatQuantity(total.minus(parseSum(known.billed))),
         }),
   }
 }
@@ -83,6 +84,7 @@ async function rowsOf(
   deps: UsageDeps,
   tenant: TenantId,
   input: UsageInput,
+  startsMs: readonly number[],
   meter: Meter,
   subjects: string[] | undefined,
 ): Promise<UsageRow[]> {
@@ -95,8 +97,7 @@ async function rowsOf(
     subjects: [...(subjects ?? []), ...(input.subject === undefined ? [] : [input.subject])],
     fromMs: input.fromMs,
     toMs: input.toMs,
-    window: input.window,
-    timezone: input.timezone,
+    startsMs,
     groups,
     bySubject: input.groupBy.includes('subject'),
   })
@@ -110,10 +111,14 @@ function placeOf(meter: Meter, name: string): number {
   throw invalid('group_by', `"${name}" is no dimension of meter ${meter.slug}: it has ${names}`)
 }
 
-function windowsOf(rows: readonly UsageRow[], input: UsageInput, meter: Meter): UsageWindowAnswer[] {
-  const { window, timezone, fromMs, toMs } = input
-  const starts = window ? windowStarts(fromMs, toMs, window, timezone) : [fromMs]
-  const ends = new Map(starts.map((start, place) => [start, starts[place + 1] ?? toMs]))
+function windowsOf(
+  rows: readonly UsageRow[],
+  input: UsageInput,
+  startsMs: readonly number[],
+  meter: Meter,
+): UsageWindowAnswer[] {
+  const { fromMs, toMs } = input
+  const ends = new Map(startsMs.map((start, place) => [start, startsMs[place + 1] ?? toMs]))
   const names = input.groupBy
     .filter((name) => name !== 'subject')
     .map((name) => meter.groupBy[placeOf(meter, name) - 1]?.name ?? name)
@@ -124,7 +129,7 @@ function windowsOf(rows: readonly UsageRow[], input: UsageInput, meter: Meter): 
     ...(names.length > 0
       ? { group: Object.fromEntries(names.map((name, place) => [name, row.groupValues[place] ?? ''])) }
       : {}),
-    quantity: formatQuantity(parseQuantity(row.quantity)),
+    quantity: formatQuantity(parseSum(row.quantity)),
     events: Number(row.events),
   }))
 }

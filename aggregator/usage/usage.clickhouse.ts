@@ -1,7 +1,6 @@
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
-export type UsageWindow = 'hour' | 'day' | 'month'
 export type UsageQuery = {
   tenant: TenantId
   meter: string
@@ -9,29 +8,22 @@ export type UsageQuery = {
   subjects: readonly string[]
   fromMs: number
   toMs: number
-  window: UsageWindow | undefined
-  timezone: string
+  /** Where windows start, rising; the first lies at or before fromMs. One place decides that: `windowStarts`. */
+  startsMs: readonly number[]
   /** 1-based places of the meter's dimensions to group by. */
   groups: readonly number[]
   bySubject: boolean
 }
 export type UsageRow = { startMs: number; subject: string; groupValues: string[]; quantity: string; events: string }
 
-const WINDOW_START: Record<UsageWindow, string> = {
-  hour: 'toStartOfHour(bucket, {timezone:String})',
-  day: 'toStartOfDay(bucket, {timezone:String})',
-  month: 'toDateTime(toStartOfMonth(bucket, {timezone:String}), {timezone:String})',
-}
-
 /** The statement and its parameters: a pure function of the query. */
 export function usageSql(query: UsageQuery): {
   sql: string
-  params: Record<string, string | number | readonly string[]>
+  params: Record<string, string | number | readonly string[] | readonly number[]>
 } {
-  const start = query.window ? WINDOW_START[query.window] : "toDateTime(intDiv({from_ms:Int64}, 1000), 'UTC')"
   const groups = query.groups.map((place) => `group_values[${Math.trunc(place)}]`).join(', ')
   const sql = `
-    SELECT toInt64(toUnixTimestamp(${start})) * 1000 AS start_ms,
+    SELECT roundDown(toInt64(toUnixTimestamp(bucket)) * 1000, {starts:Array(Int64)}) AS start_ms,
       ${query.bySubject ? 'subject' : "''"} AS subject_name,
       CAST([${groups}], 'Array(String)') AS groups,
       toString(sum(quantity)) AS quantity_text, toString(sum(events)) AS events_text
@@ -47,7 +39,7 @@ export function usageSql(query: UsageQuery): {
     from_ms: query.fromMs,
     to_ms: query.toMs,
     as_of_ms: KNOWN_UNTIL_NOW_MS,
-    timezone: query.timezone,
+    starts: query.startsMs,
     subjects: query.subjects,
   }
   return { sql, params }

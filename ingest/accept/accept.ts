@@ -21,6 +21,8 @@ export type AcceptDeps = {
 /** What happened to one event, and what is known of it for logs and metrics. */
 export type Accepted = { outcome: Outcome; event: Prepared | undefined }
 
+type Candidate = { index: number; event: Prepared }
+
 const LOAD_ROUNDS = 3
 /** An unknown type is refused only if it is unknown to a configuration younger than this. */
 const UNKNOWN_TYPE_FRESH_MS = 200
@@ -37,22 +39,19 @@ export async function acceptEvents(deps: AcceptDeps, caller: Caller, events: rea
       ? { outcome: one, event: undefined }
       : { outcome: { outcome: 'accepted', id: one.id }, event: one },
   )
-  const first = new Map<string, Prepared>()
-  const candidates: { index: number; event: Prepared }[] = []
-  const copies: Prepared[] = []
+  const first = new Map<string, Candidate>()
+  const copies: { index: number; event: Prepared; of: Candidate }[] = []
   prepared.forEach((one, index) => {
     if ('outcome' in one) return
     const before = first.get(one.identity)
-    if (!before) {
-      first.set(one.identity, one)
-      candidates.push({ index, event: one })
-      return
-    }
-    results[index] = { outcome: { outcome: 'duplicate', id: one.id }, event: one }
-    // A copy with another payload is kept, so that the conflict is seen and listed; it never counts.
-    if (!before.encoded.equals(one.encoded)) copies.push(one)
+    if (before) copies.push({ index, event: one, of: before })
+    else first.set(one.identity, { index, event: one })
   })
-  checkRoom(deps.batcher, [...first.values(), ...copies])
+  const candidates = [...first.values()]
+  checkRoom(
+    deps.batcher,
+    [...candidates, ...copies].map(({ event }) => event),
+  )
   const decisions = await drawQuotas(
     deps,
     candidates.map(({ event }) => event),
@@ -62,7 +61,12 @@ export async function acceptEvents(deps: AcceptDeps, caller: Caller, events: rea
       results[index] = { outcome: await appendOne(deps, event, decisions[place]), event }
     }),
   )
-  await Promise.all(copies.map((copy) => deps.batcher.add(copy.partition, copy.encoded).catch(() => undefined)))
+  await Promise.all(
+    copies.map(async ({ index, event, of }) => {
+      const outcome = await appendCopy(deps, event, of.event, results[of.index]?.outcome)
+      results[index] = { outcome, event }
+    }),
+  )
   return results
 }
 
@@ -117,11 +121,10 @@ async function appendOne(deps: AcceptDeps, event: Prepared, decision: QuotaDecis
   const { id } = event
   const remaining = decision && formatMicro(decision.remainingMicro)
   if (decision && !decision.taken) return { outcome: 'quota_exceeded', id, quota_remaining: remaining ?? '0' }
-  try {
-    await deps.batcher.add(event.partition, event.encoded)
-  } catch {
-    if (decision) await deps.quota.giveBack([itemOf(event)])
-    return { outcome: 'failed', id, retryable: true, message: 'The event log did not take it: send it again' }
+  if (!(await append(deps, event))) {
+    // What an earlier request drew for the same identity stays: that copy may be in the log.
+    if (decision?.drawn) await deps.quota.giveBack([itemOf(event)])
+    return failed(event)
   }
   return {
     outcome: 'accepted',
@@ -129,4 +132,31 @@ async function appendOne(deps: AcceptDeps, event: Prepared, decision: QuotaDecis
     ...(remaining === undefined ? {} : { quota_remaining: remaining }),
     ...(decision?.over ? { over_quota: true as const } : {}),
   }
+}
+
+/**
+ * A later copy of an identity in the same request. After a first one that was not taken it is not taken either: it
+ * would count, past the quota. After one that was, a copy with another payload is kept, so that the conflict is seen
+ * and listed; it never counts.
+ */
+async function appendCopy(
+  deps: AcceptDeps,
+  event: Prepared,
+  first: Prepared,
+  ofFirst: Outcome | undefined,
+): Promise<Outcome> {
+  if (ofFirst && ofFirst.outcome !== 'accepted') return ofFirst
+  if (!first.encoded.equals(event.encoded) && !(await append(deps, event))) return failed(event)
+  return { outcome: 'duplicate', id: event.id }
+}
+
+async function append(deps: AcceptDeps, event: Prepared): Promise<boolean> {
+  return deps.batcher.add(event.partition, event.encoded).then(
+    () => true,
+    () => false,
+  )
+}
+
+function failed({ id }: Prepared): Outcome {
+  return { outcome: 'failed', id, retryable: true, message: 'The event log did not take it: send it again' }
 }

@@ -6,6 +6,11 @@ import { nestingFault } from './nesting.ts'
 /** Sizes in bytes. Gzip may expand by `ratio`, which only counts beyond `ratioFrom` bytes of output. */
 export const BODY_LIMITS = { bytes: 10_485_760, events: 10_000, levels: 64, ratio: 50, ratioFrom: 65_536 } as const
 
+/** The most bytes that a body can become when it is unpacked: what a request is charged for before it is read. */
+export function largestUnpacked(contentEncoding: string | undefined, body: Buffer): number {
+  return encodingOf(contentEncoding) === 'identity' ? body.length : largestInflated(body)
+}
+
 export type EncodedBody = { contentType: string | undefined; contentEncoding: string | undefined; body: Buffer }
 /** `single` says that the body was one object and not a list of one. */
 export type DecodedBody = { events: unknown[]; single: boolean }
@@ -32,20 +37,27 @@ export async function decodeBody({ contentType, contentEncoding, body }: Encoded
 }
 
 async function decompress(contentEncoding: string | undefined, body: Buffer): Promise<Buffer> {
-  const encoding = (contentEncoding ?? '').trim().toLowerCase()
+  const encoding = encodingOf(contentEncoding)
   if (body.length > BODY_LIMITS.bytes) throw tooLarge()
-  if (encoding === '' || encoding === 'identity') return body
-  if (encoding === 'gzip' || encoding === 'x-gzip') return inflate(body)
+  return encoding === 'identity' ? body : inflate(body)
+}
+
+function encodingOf(contentEncoding: string | undefined): 'identity' | 'gzip' {
+  const encoding = (contentEncoding ?? '').trim().toLowerCase()
+  if (encoding === '' || encoding === 'identity') return 'identity'
+  if (encoding === 'gzip' || encoding === 'x-gzip') return 'gzip'
   throw new Problem('unsupported_media_type', 'Content-Encoding must be gzip or identity.')
+}
+
+/** A bomb stops at the limit of its own size, long before that of the body. */
+function largestInflated(body: Buffer): number {
+  return Math.min(BODY_LIMITS.bytes, Math.max(BODY_LIMITS.ratioFrom, body.length * BODY_LIMITS.ratio))
 }
 
 async function inflate(body: Buffer): Promise<Buffer> {
   if (body.length === 0) return body
-  // A bomb stops at the limit of its own size, long before that of the body.
-  const byRatio = Math.max(BODY_LIMITS.ratioFrom, body.length * BODY_LIMITS.ratio)
-  const maxOutputLength = Math.min(BODY_LIMITS.bytes, byRatio)
   try {
-    const { buffer, engine } = await gunzipWithInfo(body, maxOutputLength)
+    const { buffer, engine } = await gunzipWithInfo(body, largestInflated(body))
     if (engine.bytesWritten === body.length) return buffer
   } catch (cause) {
     if (cause instanceof RangeError) throw tooLarge(cause)

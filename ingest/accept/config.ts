@@ -26,6 +26,8 @@ export type ConfigCache = {
   invalidate(tenant?: TenantId): void
 }
 
+type Loading = { startedMs: number; config: Promise<TenantConfig> }
+
 const FRESH_MS = 10_000
 
 export function limitKey(subject: string, meter: string): string {
@@ -35,11 +37,9 @@ export function limitKey(subject: string, meter: string): string {
 export function createConfigCache(deps: { pool: Pool; now: () => number }): ConfigCache {
   const known = new Map<TenantId, TenantConfig>()
   const stale = new Set<TenantId>()
-  const loading = new Map<TenantId, Promise<TenantConfig>>()
+  const loading = new Map<TenantId, Loading>()
 
-  const load = async (tenant: TenantId): Promise<TenantConfig> => {
-    const loadedAtMs = deps.now()
-    stale.delete(tenant)
+  const load = async (tenant: TenantId, loadedAtMs: number, isLatest: () => boolean): Promise<TenantConfig> => {
     try {
       const config = await withTenant(deps.pool, tenant, async (tx) => ({
         types: new Map((await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema)])),
@@ -52,7 +52,11 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
         ),
         loadedAtMs,
       }))
-      known.set(tenant, config)
+      // One that was overtaken may have read what was there before a change.
+      if (isLatest()) {
+        known.set(tenant, config)
+        stale.delete(tenant)
+      }
       return config
     } catch (cause) {
       // Postgres is away: go on with what is known, and ask again at the next request.
@@ -63,23 +67,31 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
     }
   }
 
-  const loadOnce = (tenant: TenantId): Promise<TenantConfig> => {
+  /** Joins a load under way, unless it began before `sinceMs`; one from before a change was forgotten by `invalidate`. */
+  const loadOnce = (tenant: TenantId, sinceMs: number): Promise<TenantConfig> => {
     const already = loading.get(tenant)
-    if (already) return already
-    const promise = load(tenant).finally(() => loading.delete(tenant))
-    loading.set(tenant, promise)
-    return promise
+    if (already && already.startedMs >= sinceMs) return already.config
+    const startedMs = deps.now()
+    const isLatest = () => loading.get(tenant)?.config === config
+    const config = load(tenant, startedMs, isLatest).finally(() => {
+      if (isLatest()) loading.delete(tenant)
+    })
+    loading.set(tenant, { startedMs, config })
+    return config
   }
 
   const atLeast: ConfigCache['atLeast'] = async (tenant, sinceMs) => {
     const config = known.get(tenant)
-    return config && !stale.has(tenant) && config.loadedAtMs >= sinceMs ? config : loadOnce(tenant)
+    return config && !stale.has(tenant) && config.loadedAtMs >= sinceMs ? config : loadOnce(tenant, sinceMs)
   }
   return {
     get: (tenant) => atLeast(tenant, deps.now() - FRESH_MS),
     atLeast,
     invalidate: (tenant) => {
-      for (const each of tenant === undefined ? known.keys() : [tenant]) stale.add(each)
+      for (const each of tenant === undefined ? [...known.keys(), ...loading.keys()] : [tenant]) {
+        stale.add(each)
+        loading.delete(each)
+      }
     },
   }
 }

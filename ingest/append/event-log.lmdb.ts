@@ -25,7 +25,8 @@ export function createLmdbLogWriter(
   const commit = async (group: Waiting[]): Promise<void> => {
     const offsets = [...nextOffsets]
     const knownAtMs = Math.max(lastKnownAtMs, now())
-    await db.transaction(() => {
+    // A child transaction: one that throws is undone, while a plain one would leave what it had put.
+    await db.childTransaction(() => {
       for (const { records } of group) {
         for (const { partition, record } of records) {
           const offset = offsets[partition] ?? 0
@@ -34,11 +35,12 @@ export function createLmdbLogWriter(
         }
       }
     })
-    await db.flushed
+    // Before the flush: if that fails the records are there all the same, and others must not take their offsets.
     offsets.forEach((offset, partition) => {
       nextOffsets[partition] = offset
     })
     lastKnownAtMs = knownAtMs
+    await db.flushed
   }
 
   const run = async (): Promise<void> => {

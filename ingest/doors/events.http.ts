@@ -2,7 +2,8 @@ import { Type } from 'typebox'
 import type { App } from '../../schemas/http/door.ts'
 import { PROBLEM_CODES, Problem, problemDocument } from '../../schemas/http/problem.ts'
 import { type AcceptDeps, type Accepted, acceptEvents } from '../accept/accept.ts'
-import { decodeBody } from '../accept/body.ts'
+import type { Admission } from '../accept/admission.ts'
+import { decodeBody, largestUnpacked } from '../accept/body.ts'
 import { countOutcomes } from '../accept/outcome.ts'
 import type { UsageRecorder } from '../accept/record.ts'
 
@@ -58,6 +59,7 @@ const EventsAnswer = Type.Object(
 export type EventsDoorDeps = {
   accept: AcceptDeps
   recorder: UsageRecorder
+  admission: Admission
   /** How the host lets a scope of routes have the body as it arrived. */
   withRawBodies: (app: App, register: (scope: App) => void) => void
 }
@@ -84,12 +86,11 @@ export function eventsDoor(app: App, deps: EventsDoorDeps): void {
       async (request, reply) => {
         const { headers, caller } = request
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
-        const { events } = await decodeBody({
-          contentType: headers['content-type'],
-          contentEncoding: headers['content-encoding'],
-          body,
+        const encoded = { contentType: headers['content-type'], contentEncoding: headers['content-encoding'], body }
+        const results = await deps.admission.hold(largestUnpacked(encoded.contentEncoding, body), async () => {
+          const { events } = await decodeBody(encoded)
+          return acceptEvents(deps.accept, caller, events)
         })
-        const results = await acceptEvents(deps.accept, caller, events)
         deps.recorder(caller, results)
         const answer = answerOf(results)
         const problem = problemOf(answer)

@@ -3,6 +3,7 @@ import { DATA_LIMITS, type FAILED, fail, isTooLarge, type Reader, type Reading, 
 import type { DecimalSchema, EnumSchema, Primitive } from './schema.ts'
 
 const AS_STRING = 'send it as a string, in a field that takes strings or decimals'
+const LARGEST = 2 ** 63
 const DECIMAL = /^-?(\d{1,26})(?:\.(\d{1,12}))?$/
 const NEGATIVE_ZERO = /^-[0.]+$/
 
@@ -68,6 +69,8 @@ export function isExact(value: number): boolean {
 function readDouble(value: unknown, reading: Reading): number | typeof FAILED {
   if (typeof value !== 'number') return fail(reading, 'must be a number')
   if (!isExact(value)) return failExact(reading, value)
+  // ClickHouse reads whole numbers of JSON as 64 bits: a larger one would make it refuse the event's whole data.
+  if (Math.abs(value) >= LARGEST) return fail(reading, `is beyond ±2^63; ${AS_STRING}`)
   if (needsExponent(value)) reading.exponent = true
   return accept(reading, value, 1)
 }

@@ -18,33 +18,67 @@ const WAIT_MS = 10_000
 const POLL_MS = 20
 
 /**
- * Loads missing counters from exact usage, within the request that needs them; requests for the same counter share one
- * load. First what was accepted before must be countable: it is drained into the log, and usage must have caught up
- * with the log's end. A store that is away fails the request, to be sent again: the limit stays closed.
+ * Loads missing counters from exact usage, within the request that needs them: all of a request together, and requests
+ * for the same counter share one load. First what was accepted before must be countable: it is drained into the log,
+ * and usage must have caught up with the log's end. A store that is away fails the request, to be sent again: the limit
+ * stays closed.
  */
 export function createCounterLoader(deps: LoaderDeps): (counters: readonly CounterKey[]) => Promise<void> {
   const loading = new Map<string, Promise<void>>()
-  const load = async (counter: CounterKey): Promise<void> => {
-    await deps.drain()
-    await caughtUp(deps)
-    await deps.quota.load(counter, await usedMicro(deps.usage, counter), deps.now())
-  }
   return async (counters) => {
-    await Promise.all(
-      counters.map((counter) => {
-        const id = counterId(counter)
-        const already = loading.get(id)
-        if (already) return already
-        const promise = load(counter)
-          .catch((cause: unknown) => {
-            throw new Problem('unavailable', 'The quota counter cannot be loaded: try again', { cause })
-          })
-          .finally(() => loading.delete(id))
-        loading.set(id, promise)
-        return promise
-      }),
-    )
+    const underWay = counters.flatMap((counter) => loading.get(counterId(counter)) ?? [])
+    const missing = counters.filter((counter) => !loading.has(counterId(counter)))
+    const ids = missing.map(counterId)
+    if (missing.length > 0) {
+      const load = loadAll(deps, missing)
+        .catch((cause: unknown) => {
+          throw new Problem('unavailable', 'The quota counters cannot be loaded: try again', { cause })
+        })
+        .finally(() => {
+          for (const id of ids) loading.delete(id)
+        })
+      for (const id of ids) loading.set(id, load)
+      underWay.push(load)
+    }
+    await Promise.all(underWay)
   }
+}
+
+async function loadAll(deps: LoaderDeps, counters: readonly CounterKey[]): Promise<void> {
+  await deps.drain()
+  await caughtUp(deps)
+  for (const group of byWindow(counters).flatMap(inParts)) {
+    const used = await usedMicro(
+      deps.usage,
+      group[0],
+      group.map(({ subject }) => subject),
+    )
+    for (const counter of group) await deps.quota.load(counter, used.get(counter.subject) ?? 0n, deps.now())
+  }
+}
+
+/** Counters of one tenant, meter and window are one question. */
+function byWindow(counters: readonly CounterKey[]): [CounterKey, ...CounterKey[]][] {
+  const groups = new Map<string, [CounterKey, ...CounterKey[]]>()
+  for (const counter of counters) {
+    const id = counterId({ ...counter, subject: '' })
+    const group = groups.get(id)
+    if (group) group.push(counter)
+    else groups.set(id, [counter])
+  }
+  return [...groups.values()]
+}
+
+/** Subjects are 256 bytes at most, and a statement's text 256 KiB. */
+const SUBJECTS_PER_QUERY = 500
+
+function inParts(group: [CounterKey, ...CounterKey[]]): [CounterKey, ...CounterKey[]][] {
+  const [first] = group
+  const parts: [CounterKey, ...CounterKey[]][] = []
+  for (let from = 0; from < group.length; from += SUBJECTS_PER_QUERY) {
+    parts.push([group[from] ?? first, ...group.slice(from + 1, from + SUBJECTS_PER_QUERY)])
+  }
+  return parts
 }
 
 async function caughtUp({ usage, writer }: LoaderDeps): Promise<void> {

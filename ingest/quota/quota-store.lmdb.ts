@@ -38,7 +38,7 @@ export function createLmdbQuotaStore(db: Database<string, string>, now: () => nu
         const decisions = items.map((item) => {
           const seen = Number(db.get(seenKey(item.identity)) ?? 0) > nowMs
           const decision = decide(item, (counter) => used.get(counterId(counter))?.micro ?? 0n, seen, enforce)
-          if (decision.taken && !seen) {
+          if (decision.drawn) {
             for (const draw of item.draws) add(used, draw.counter, draw.micro)
             db.putSync(seenKey(item.identity), String(nowMs + SEEN_MS))
           }

@@ -8,10 +8,11 @@ export type QuotaDraw = { counter: CounterKey; micro: bigint; limitMicro: bigint
 export type QuotaItem = { identity: string; draws: readonly QuotaDraw[] }
 
 /**
- * `remainingMicro` belongs to the draw whose limit has the smallest share left, after this item; `over`: it was taken
- * although it does not fit.
+ * `taken`: the item may go on; `drawn`: this call took its draws, and not an earlier one for the same identity; `over`:
+ * it was taken although it does not fit; `remainingMicro` belongs to the draw whose limit has the smallest share left,
+ * after this item.
  */
-export type QuotaDecision = { taken: boolean; over: boolean; remainingMicro: bigint }
+export type QuotaDecision = { taken: boolean; drawn: boolean; over: boolean; remainingMicro: bigint }
 
 export type QuotaStore = {
   /**
@@ -23,7 +24,7 @@ export type QuotaStore = {
     nowMs: number,
     enforce: boolean,
   ): Promise<{ missing: CounterKey[] } | { decisions: QuotaDecision[] }>
-  /** Undoes the draws of items whose append failed. */
+  /** Undoes the draws of items that were drawn and whose append failed. */
   giveBack(items: readonly QuotaItem[]): Promise<void>
   /** Sets a counter that is missing; one that exists stays. */
   load(counter: CounterKey, usedMicro: bigint, nowMs: number): Promise<void>
@@ -43,11 +44,13 @@ export function decide(
 ): QuotaDecision {
   const fits = item.draws.every((draw) => used(draw.counter) + draw.micro <= draw.limitMicro)
   const taken = alreadyDrawn || fits || !enforce
+  const drawn = taken && !alreadyDrawn
   const left = item.draws.map((draw) => ({
-    micro: draw.limitMicro - used(draw.counter) - (taken && !alreadyDrawn ? draw.micro : 0n),
-    limit: draw.limitMicro,
+    micro: draw.limitMicro - used(draw.counter) - (drawn ? draw.micro : 0n),
+    // Of a limit of 0 nothing is ever left: as share of any positive limit that is 0.
+    limit: draw.limitMicro || 1n,
   }))
   // The smallest share left, compared without division: a/b < c/d iff a·d < c·b for positive limits.
   const tightest = left.reduce((least, one) => (one.micro * least.limit < least.micro * one.limit ? one : least))
-  return { taken, over: taken && !alreadyDrawn && !fits, remainingMicro: tightest.micro > 0n ? tightest.micro : 0n }
+  return { taken, drawn, over: drawn && !fits, remainingMicro: tightest.micro > 0n ? tightest.micro : 0n }
 }

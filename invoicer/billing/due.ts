@@ -2,6 +2,9 @@ import type { Period } from '../../schemas/time/period.ts'
 import { periodsFrom } from '../agreements/subscriptions/periods.ts'
 import type { Terms } from '../agreements/subscriptions/subscription.ts'
 
+/** The boundaries of a period as they are stored with its subscription. */
+export type StoredPeriod = { startMs: number; endMs: number }
+
 /** A subscription with at least one period due, and what rating needs to know of it. */
 export type DueSubscription = {
   id: string
@@ -11,22 +14,59 @@ export type DueSubscription = {
   planId: string
   graceMs: number
   terms: Terms
-  nextStartMs: number
+  next: StoredPeriod
 }
 
-/** Due periods in order, the period after them (undefined once the contract has ended), and whether that is due too. */
-export type Due = { periods: Period[]; next: Period | undefined; more: boolean }
+/**
+ * Due periods in order, the period after them (undefined once the contract has ended), whether that is due too, and why
+ * it must not be billed by this run, if so.
+ */
+export type Due = { periods: Period[]; next: Period | undefined; more: boolean; mismatch: string | undefined }
 
 /**
  * The periods of a subscription, from the first without an invoice, whose end and grace lie at or before `asOfMs`; at
  * most `limit` of them. The contract's end closes the last period, and is followed by grace like any other.
+ *
+ * The first one is billed as it is stored: the calendar that gave its boundaries may have changed since, when a country
+ * changed its clocks. If the calendar has the next period start elsewhere, that starts where the stored one ended all
+ * the same, so that no time is left out or billed twice, and the mismatch is told before anybody pays for it.
  */
-export function duePeriods(terms: Terms, fromMs: number, graceMs: number, asOfMs: number, limit: number): Due {
+export function duePeriods(terms: Terms, stored: StoredPeriod, graceMs: number, asOfMs: number, limit: number): Due {
+  const isDue = (period: Period) => period.endMs + graceMs <= asOfMs
   const periods: Period[] = []
-  for (const period of periodsFrom(terms, fromMs)) {
-    const isDue = period.endMs + graceMs <= asOfMs
-    if (!isDue || periods.length === limit) return { periods, next: period, more: isDue }
+  for (const computed of periodsFrom(terms, middleOf(stored))) {
+    const previous = periods.at(-1)
+    // A contract's end that lies a little behind the calendar's boundary now leaves no period after it.
+    if (previous !== undefined && computed.endMs <= previous.endMs) continue
+    const period = previous === undefined ? asStored(computed, stored, terms) : computed
+    if (previous !== undefined && period.startMs !== previous.endMs) {
+      const next = { ...period, startMs: previous.endMs, wholeStartMs: previous.endMs }
+      return { periods, next, more: false, mismatch: mismatchOf(previous, period, terms) }
+    }
+    if (!isDue(period) || periods.length === limit) {
+      return { periods, next: period, more: isDue(period), mismatch: undefined }
+    }
     periods.push(period)
   }
-  return { periods, next: undefined, more: false }
+  return { periods, next: undefined, more: false, mismatch: undefined }
+}
+
+/** An instant that lies in the same period before and after a change of clocks. */
+function middleOf({ startMs, endMs }: StoredPeriod): number {
+  return startMs + (endMs - startMs) / 2
+}
+
+/** Only the subscription's own start and end make a period shorter than the whole one; a change of clocks does not. */
+function asStored(computed: Period, { startMs, endMs }: StoredPeriod, terms: Terms): Period {
+  const wholeStartMs = startMs === terms.startMs ? computed.wholeStartMs : startMs
+  const wholeEndMs = endMs === terms.endMs ? computed.wholeEndMs : endMs
+  return { index: computed.index, startMs, endMs, wholeStartMs, wholeEndMs }
+}
+
+function mismatchOf(previous: Period, next: Period, { zone }: Terms): string {
+  const [ends, starts] = [previous.endMs, next.startMs].map((ms) => new Date(ms).toISOString())
+  return (
+    `The stored period ends at ${ends}, but by the calendar of ${zone} the next one starts at ${starts}: ` +
+    `see whether it may be billed from ${ends}, as the next run will do.`
+  )
 }

@@ -1,9 +1,9 @@
 import { Problem } from '../../schemas/http/problem.ts'
 import { roundToMinor } from '../../schemas/money.ts'
-import { parseQuantity, ZERO } from '../../schemas/quantity.ts'
+import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
-import { isCut, type ProrationEntry, proratedMinor, prorationEntry, tierFlats } from './proration.ts'
+import { isCut, type ProrationEntry, proratedMinor, prorationCut, prorationEntry, tierFlats } from './proration.ts'
 import type { BreakdownEntry, Price } from './rating/price.ts'
 import { rateCharge, rateExact } from './rating/rate.ts'
 import type { MeteredUsage } from './usage.ts'
@@ -57,6 +57,14 @@ export function checkDraft(draft: Draft): void {
   if (amounts.some((amount) => amount > MAX_MINOR || amount < -MAX_MINOR)) {
     throw new Problem('calculation_failed', 'An amount is too large to be stored.')
   }
+  // The digits of a quantity on the wire are those of its numeric(38, 12).
+  const endless = draft.lines.find(({ usage }) => usage !== null && !isQuantityText(formatQuantity(usage.quantity)))
+  if (endless !== undefined) {
+    throw new Problem(
+      'calculation_failed',
+      `The quantity of charge ${JSON.stringify(endless.chargeKey)} has more digits than can be stored.`,
+    )
+  }
 }
 
 /**
@@ -80,6 +88,6 @@ function rateLine(
   }
   const flats = tierFlats(breakdown)
   if (flats.isZero()) return { amountMinor: roundToMinor(exact, currency), breakdown }
-  const entry = prorationEntry(flats, period)
-  return { amountMinor: roundToMinor(exact.plus(entry.amount), currency), breakdown: [...breakdown, entry] }
+  const amountMinor = roundToMinor(exact.plus(prorationCut(flats, period)), currency)
+  return { amountMinor, breakdown: [...breakdown, prorationEntry(flats, period)] }
 }

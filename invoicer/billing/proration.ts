@@ -3,8 +3,13 @@ import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../schema
 import type { Period } from '../../schemas/time/period.ts'
 import type { BreakdownEntry } from './rating/price.ts'
 
-/** How a cut period changed an amount, unrounded: by the second, `seconds` of `of_seconds` remain. */
+/**
+ * How a cut period changed an amount: by the second, `seconds` of `of_seconds` remain. The amount is shown with at most
+ * 12 places; thirds would fill pages.
+ */
 export type ProrationEntry = { type: 'proration'; seconds: number; of_seconds: number; amount: string }
+
+const SHOWN_PLACES = 12
 
 /** Whether the subscription's start or end cuts the period, so that it is shorter than the whole one. */
 export function isCut(period: Period): boolean {
@@ -22,14 +27,20 @@ export function proratedMinor(amount: Quantity, period: Period, currency: string
   )
 }
 
-/** What proration takes off an amount that stands for the whole period: 0 or less. */
+/** What proration takes off an amount that stands for the whole period, exactly: 0 or less. */
+export function prorationCut(amount: Quantity, period: Period): Quantity {
+  return unused(amount, period.startMs, period)
+    .minus(unused(amount, period.endMs, period))
+    .minus(amount)
+}
+
+/** The same, to be read. */
 export function prorationEntry(amount: Quantity, period: Period): ProrationEntry {
-  const part = unused(amount, period.startMs, period).minus(unused(amount, period.endMs, period))
   return {
     type: 'proration',
     seconds: (period.endMs - period.startMs) / 1000,
     of_seconds: (period.wholeEndMs - period.wholeStartMs) / 1000,
-    amount: formatQuantity(part.minus(amount)),
+    amount: formatQuantity(prorationCut(amount, period).toDecimalPlaces(SHOWN_PLACES)),
   }
 }
 

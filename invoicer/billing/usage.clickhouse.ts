@@ -1,10 +1,14 @@
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
-import { parseQuantity, ZERO } from '../../schemas/quantity.ts'
-import type { MeteredUsage, UsageReader, UsageRequest } from './usage.ts'
+import { Problem } from '../../schemas/http/problem.ts'
+import { parseSum, ZERO } from '../../schemas/quantity.ts'
+import type { IdentityTotals, MeteredUsage, UsageReader, UsageRequest } from './usage.ts'
 
-/** Subjects named in one statement at most: its text stays below ClickHouse's limit of 256 KiB. */
+/** Subjects named in one statement at most, by number and as text: ClickHouse refuses statements beyond 256 KiB. */
 const SUBJECTS_PER_QUERY = 1_000
+const SUBJECT_BYTES_PER_QUERY = 128 * 1024
+/** What stands for one character in the statement's text as two. */
+const ESCAPED = /['\\\p{Cc}]/gu
 const NOTHING: MeteredUsage = { quantity: ZERO, events: 0, digest: 0n }
 const DIGEST_MODULUS = 1n << 128n
 
@@ -21,6 +25,7 @@ export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader
       }
       return usage
     },
+    identityTotals: (tenantId, knownBefore) => readIdentityTotals(store, tenantId, knownBefore),
   }
 }
 
@@ -43,12 +48,30 @@ async function readSubjects(
 ): Promise<Map<string, MeteredUsage>> {
   const subjects = [...new Set(alike.flatMap((request) => request.subjects))]
   const bySubject = new Map<string, MeteredUsage>()
-  for (let from = 0; from < subjects.length; from += SUBJECTS_PER_QUERY) {
-    const part = subjects.slice(from, from + SUBJECTS_PER_QUERY)
+  for (const part of partsOf(subjects)) {
     for (const [subject, usage] of await readPart(store, tenantId, knownBefore, alike[0], part))
       bySubject.set(subject, usage)
   }
   return bySubject
+}
+
+/** Subjects in their order, in parts that fit a statement. */
+export function partsOf(subjects: readonly string[]): string[][] {
+  const parts: string[][] = []
+  let part: string[] = []
+  let partBytes = 0
+  for (const subject of subjects) {
+    // In the list each has two quotes and a comma.
+    const bytes = Buffer.byteLength(subject) + (subject.match(ESCAPED)?.length ?? 0) + 3
+    if (part.length === 0 || part.length === SUBJECTS_PER_QUERY || partBytes + bytes > SUBJECT_BYTES_PER_QUERY) {
+      part = []
+      partBytes = 0
+      parts.push(part)
+    }
+    part.push(subject)
+    partBytes += bytes
+  }
+  return parts
 }
 
 async function readPart(
@@ -59,7 +82,8 @@ async function readPart(
   subjects: readonly string[],
 ): Promise<[string, MeteredUsage][]> {
   const rows = await store.query<{ subject: string; quantity_text: string; events_text: string; digest_text: string }>(
-    `SELECT subject, toString(sum(quantity)) AS quantity_text, toString(sum(events)) AS events_text,
+    // Wider than what is summed, so that no sum overflows: what is too much for an invoice is for rating to say.
+    `SELECT subject, toString(sum(toDecimal256(quantity, 12))) AS quantity_text, toString(sum(events)) AS events_text,
        toString(sumWithOverflow(digest)) AS digest_text
      FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {to_ms:Int64},
        as_of_ms = {as_of_ms:Int64})
@@ -69,8 +93,23 @@ async function readPart(
   )
   return rows.map((row) => [
     row.subject,
-    { quantity: parseQuantity(row.quantity_text), events: Number(row.events_text), digest: BigInt(row.digest_text) },
+    { quantity: parseSum(row.quantity_text), events: Number(row.events_text), digest: BigInt(row.digest_text) },
   ])
+}
+
+async function readIdentityTotals(
+  store: ClickHouseStore,
+  tenantId: TenantId,
+  knownBefore: Date,
+): Promise<IdentityTotals> {
+  const rows = await store.query<{ events_text: string; digest_text: string }>(
+    `SELECT toString(sum(events)) AS events_text, toString(sumWithOverflow(digest)) AS digest_text
+     FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = {as_of_ms:Int64}, shards = [])`,
+    { tenant: tenantId, as_of_ms: knownBefore.getTime() },
+  )
+  const [row] = rows
+  if (row === undefined) throw new Problem('calculation_failed', 'The usage store did not count its identities.')
+  return { events: Number(row.events_text), digest: BigInt(row.digest_text) }
 }
 
 function sumOf(a: MeteredUsage, b: MeteredUsage): MeteredUsage {

@@ -7,6 +7,9 @@ export type UsageRequest = { key: string; meter: string; subjects: string[]; sta
 /** The quantity, of how many events it is made, and the sum of their 128-bit identity hashes mod 2^128. */
 export type MeteredUsage = { quantity: Quantity; events: number; digest: bigint }
 
+/** How many identities were known, each once, whatever meters count of them; and the sum of their hashes as above. */
+export type IdentityTotals = { events: number; digest: bigint }
+
 /**
  * Reads exact usage, of thousands of subscriptions in one call: the events whose first copy was known before
  * `knownBefore`. All or error: every key is answered, with zeroes where there is no usage, or the call throws; usage
@@ -18,4 +21,6 @@ export type UsageReader = {
     knownBefore: Date,
     requests: readonly UsageRequest[],
   ): Promise<Map<string, MeteredUsage>>
+  /** Everything of the tenant that `quantities` selects from: what a seal of that moment has to agree with. */
+  identityTotals(tenantId: TenantId, knownBefore: Date): Promise<IdentityTotals>
 }

@@ -8,6 +8,8 @@ export type Child = {
   ask<T>(what: string, input?: unknown): Promise<T>
   stop(): Promise<void>
 }
+const STOP_WITHIN_MS = 60_000
+
 type Question = { question: number; what: string; input: unknown }
 type Answer = { answerTo: number; value?: unknown; error?: string }
 type Note = { note: string }
@@ -16,7 +18,7 @@ type Note = { note: string }
 export function startChild(script: URL, logFile: string, onNote: (note: string) => void = () => undefined): Child {
   const log = openSync(logFile, 'a', 0o600)
   const child = fork(fileURLToPath(script), {
-    execArgv: [...process.execArgv, '--expose-gc'],
+    execArgv: [...process.execArgv.filter((flag) => flag !== '--expose-gc'), '--expose-gc'],
     stdio: ['ignore', 'ignore', log, 'ipc'],
   })
   closeSync(log)
@@ -50,7 +52,9 @@ export function startChild(script: URL, logFile: string, onNote: (note: string) 
       }),
     stop: async () => {
       if (child.connected) child.disconnect()
+      const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS)
       await exited
+      clearTimeout(overdue)
     },
   }
 }
@@ -94,5 +98,5 @@ function told(error: Error): string {
 }
 
 function endOf(logFile: string): string {
-  return readFileSync(logFile, 'utf8').split('\n').slice(-15).join('\n')
+  return readFileSync(logFile, 'utf8').split('\n').slice(-40).join('\n')
 }

@@ -28,8 +28,9 @@ async function start({ role, env, folder }: RoleInput): Promise<RoleStarted> {
     cron: undefined,
     version: productVersion(),
     logger: createLogger(),
+    onLost: () => process.exit(1),
   })
-  const { pool, usage: store, kafka, postgresFolder } = running.stores
+  const { pool, store, kafka, postgresFolder } = running.stores
   if (postgresFolder) postgres = watchPostgres(postgresFolder)
   const deps = { pool, store, now: Date.now }
   const tenantId = await putCatalog(deps)

@@ -63,7 +63,8 @@ async function withPostgres<T>(env: Env, work: (url: string) => Promise<T>): Pro
     return await work(own.url)
   } finally {
     // Without the lock a start was faster and took this server over: it is not ours to stop.
-    await lock?.release()
+    lock?.expectEnd()
     if (lock) await own.stop()
+    await lock?.release()
   }
 }

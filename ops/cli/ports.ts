@@ -23,7 +23,10 @@ export type Ports = {
   writer: EventLogWriter | undefined
   quota: QuotaStore | undefined
   reader: EventLogReader | undefined
+  /** Of the pump, rebuilds and seals. */
   store: ClickHouseStore
+  /** Of whoever asks. */
+  reads: ClickHouseStore
   usage: UsageReader
   gateway: Gateway
   progressOf: ((tenantId: TenantId, runId: string) => Progress) | undefined
@@ -36,13 +39,14 @@ const AGGREGATORS = 'tallyline-aggregators'
 
 export async function openPorts(options: StoresOptions, stores: Stores, now: () => number, undo: Undo): Promise<Ports> {
   const runs = (role: Role) => options.roles.includes(role)
-  const { usage: store } = stores
+  const { store, reads } = stores
   return {
     writer: runs('ingest') ? await openWriter(stores, now, undo) : undefined,
     quota: runs('ingest') ? openQuota(options, stores, now) : undefined,
     reader: runs('aggregator') ? openReader(options, stores) : undefined,
     store,
-    usage: createClickHouseUsageReader(store),
+    reads,
+    usage: createClickHouseUsageReader(reads),
     gateway: manualGateway,
     progressOf: undefined,
   }

@@ -95,7 +95,7 @@ function ingestPart(
   metrics: Registry,
   now: () => number,
 ): Part[] {
-  const { writer, quota, store: usage } = ports
+  const { writer, quota, reads: usage } = ports
   if (!writer || !quota) return []
   const { enforceQuota, logger } = options
   const role = buildIngest({
@@ -115,10 +115,10 @@ function ingestPart(
 }
 
 function aggregatorPart(options: RunOptions, app: App, stores: Stores, ports: Ports, now: () => number): Part[] {
-  const { reader, store } = ports
+  const { reader, store, reads } = ports
   if (!reader) return []
   const random20 = () => randomInt(2 ** 20)
-  const role = buildAggregator({ app, pool: stores.pool, store, reader, logger: options.logger, now, random20 })
+  const role = buildAggregator({ app, pool: stores.pool, store, reads, reader, logger: options.logger, now, random20 })
   return [{ ...role, checks: [{ name: 'aggregator', check: role.check }] }]
 }
 

@@ -54,7 +54,7 @@ export async function serveCommand(
     stderr.write(`${refused}\n`)
     return 1
   }
-  const stop = stopSignal()
+  const { stop, lost } = stopSignal()
   const port = portOf(env, command === 'start' ? 8081 : PORTS[command])
   let running: Running
   try {
@@ -68,6 +68,7 @@ export async function serveCommand(
       port,
       enforceQuota: enforceQuotaOf(env),
       cron: cronOf(env),
+      onLost: lost,
       version: productVersion(),
       logger: createLogger({ level: env.LOG_LEVEL || 'info' }),
     })
@@ -79,11 +80,11 @@ export async function serveCommand(
   }
   stdout.write(`Tallyline is ready at ${running.url}\n`)
   if (command === 'start') await introduce(running, stdout)
-  const signal = await stop
-  stdout.write(`Stopping (${signal})…\n`)
+  const reason = await stop
+  stdout.write(`Stopping (${reason})…\n`)
   await running.stop()
   stdout.write('Stopped.\n')
-  return 0
+  return reason === LOST ? 1 : 0
 }
 
 async function introduce({ stores }: Running, stdout: NodeJS.WritableStream): Promise<void> {
@@ -99,15 +100,23 @@ async function introduce({ stores }: Running, stdout: NodeJS.WritableStream): Pr
   if (shown) writeFileSync(shown, `${new Date().toISOString()}\n`)
 }
 
-function stopSignal(): Promise<string> {
-  return new Promise((stop) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stop(signal))
+const LOST = 'a store is gone'
+
+/** Resolves with why to stop: a signal, or that going on makes no sense. */
+function stopSignal(): { stop: Promise<string>; lost: () => void } {
+  let lost = () => {}
+  const stop = new Promise<string>((resolve) => {
+    lost = () => resolve(LOST)
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve(signal))
   })
+  return { stop, lost }
 }
 
 /** What the user can mend, as a sentence. */
 function knownTrouble(error: unknown, port: number): string | undefined {
   if (error instanceof FolderInUse) return error.message
+  // chDB's own lock: a product whose Postgres died may still be stopping.
+  if ((error as { code?: unknown }).code === '76') return 'Tallyline is still running on this folder: stop it first.'
   if ((error as { code?: unknown }).code === 'EADDRINUSE') return `Port ${port} is in use: set PORT to another.`
   return undefined
 }

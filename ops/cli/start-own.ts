@@ -17,6 +17,7 @@ export async function startOwn(env: Env): Promise<{ url: string; apiKey: string;
     port: 0,
     enforceQuota: true,
     cron: undefined,
+    onLost: () => undefined,
     version: productVersion(),
     logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
   })

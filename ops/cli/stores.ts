@@ -25,12 +25,17 @@ export type StoresOptions = {
   /** Create and update tables and topics at the start. Otherwise they must be there. */
   migrate: boolean
   logger: Logger
+  /** Called when a store that everything needs is gone for good: the process should stop. */
+  onLost: () => void
 }
 
 export type Stores = {
   pool: Pool
   ownerUrl: string
-  usage: ClickHouseStore
+  /** ClickHouse for the pump, rebuilds and seals. */
+  store: ClickHouseStore
+  /** ClickHouse for whoever asks. */
+  reads: ClickHouseStore
   /** Embedded log and counters; undefined when nothing of it is used. */
   lmdb: EmbeddedLmdb | undefined
   kafka: { client: Kafka; log: EventLogTopic } | undefined
@@ -42,8 +47,8 @@ export type Stores = {
 
 export class FolderInUse extends Error {}
 
-/** chDB connections: the pump, rebuilds, and two for reads. */
-const CHDB_CONNECTIONS = 4
+/** Users' reads have connections of their own, so that they never keep the pump or a rebuild waiting. */
+const CHDB_CONNECTIONS = { work: 2, reads: 2, mostWaitingReads: 100 }
 
 /** Opens what the roles need, servers or embedded, and brings it up to date. */
 export async function openStores(options: StoresOptions, undo: Undo): Promise<Stores> {
@@ -51,16 +56,20 @@ export async function openStores(options: StoresOptions, undo: Undo): Promise<St
   const dataFolder = embedded.length > 0 ? makeFolder(options.dataFolder) : undefined
   const postgres = await openPostgres(options, dataFolder)
   if (dataFolder) {
-    const lock = await takeFolder(dataFolder, postgres.ownerUrl, options.logger)
-    // Only whoever has the folder may stop its Postgres; a start that is refused leaves it alone.
-    undo.add(postgres.stop)
+    const lock = await takeFolder(dataFolder, postgres.ownerUrl, options)
+    // Only whoever has the folder may stop its Postgres. It stops while the lock is held: whoever waits for the folder
+    // then starts a server of its own.
     undo.add(() => lock.release())
+    undo.add(() => {
+      lock.expectEnd()
+      return postgres.stop()
+    })
   }
   if (options.migrate) await migratePostgres(postgres.ownerUrl)
   const pool = openClosingPool(postgres.ownerUrl, options.logger, undo)
   const usesLog = options.roles.some((role) => role !== 'invoicer')
   // Each may take a second on the first start; they do not need each other.
-  const [usage, kafka, lmdb] = await Promise.all([
+  const [clickhouse, kafka, lmdb] = await Promise.all([
     openUsage(options, dataFolder, undo),
     usesLog && options.servers.kafkaBrokers
       ? openLog(options, options.servers.kafkaBrokers, pool, postgres.ownerUrl)
@@ -68,7 +77,7 @@ export async function openStores(options: StoresOptions, undo: Undo): Promise<St
     embedded.includes('kafkaBrokers') || embedded.includes('redisUrl') ? openEmbedded(dataFolder, undo) : undefined,
   ])
   const { ownerUrl, postgresFolder } = postgres
-  return { ownerUrl, postgresFolder, pool, usage, kafka, lmdb, dataFolder }
+  return { ownerUrl, postgresFolder, pool, ...clickhouse, kafka, lmdb, dataFolder }
 }
 
 function makeFolder(path: string): string {
@@ -87,8 +96,11 @@ async function openPostgres({ servers }: StoresOptions, dataFolder: string | und
 }
 
 /** One process a folder, whichever Postgres keeps the lock. */
-async function takeFolder(dataFolder: string, ownerUrl: string, logger: Logger): Promise<FolderLock> {
-  const lost = (error: Error) => logger.error({ error }, 'the lock of the data folder is gone')
+async function takeFolder(dataFolder: string, ownerUrl: string, options: StoresOptions): Promise<FolderLock> {
+  const lost = (error: Error) => {
+    options.logger.error({ error }, 'the Postgres of the data folder is gone: stopping')
+    options.onLost()
+  }
   const lock = await lockFolder(ownerUrl, dataFolder, lost)
   if (lock) return lock
   throw new FolderInUse(
@@ -108,17 +120,26 @@ function openClosingPool(ownerUrl: string, logger: Logger, undo: Undo): Pool {
   return pool
 }
 
+type ClickHouse = Pick<Stores, 'store' | 'reads'>
+
 async function openUsage(
   { servers, migrate }: StoresOptions,
   dataFolder: string | undefined,
   undo: Undo,
-): Promise<ClickHouseStore> {
-  const store = servers.clickhouseUrl
-    ? openClickHouse(servers.clickhouseUrl)
-    : await openChdb(join(dataFolder ?? '', 'clickhouse'), CHDB_CONNECTIONS)
+): Promise<ClickHouse> {
+  if (servers.clickhouseUrl) {
+    const store = openClickHouse(servers.clickhouseUrl)
+    undo.add(() => store.close())
+    if (migrate) await migrateClickHouse(store)
+    return { store, reads: store }
+  }
+  const folder = join(dataFolder ?? '', 'clickhouse')
+  const store = await openChdb(folder, CHDB_CONNECTIONS.work)
   undo.add(() => store.close())
-  if (migrate || !servers.clickhouseUrl) await migrateClickHouse(store)
-  return store
+  const reads = await openChdb(folder, CHDB_CONNECTIONS.reads, CHDB_CONNECTIONS.mostWaitingReads)
+  undo.add(() => reads.close())
+  await migrateClickHouse(store)
+  return { store, reads }
 }
 
 async function openLog(options: StoresOptions, brokers: string[], pool: Pool, ownerUrl: string) {

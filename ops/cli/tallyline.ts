@@ -28,7 +28,7 @@ async function main(argv: string[]): Promise<number> {
   const streams = { stdout, stderr }
   if (command === 'start' || isRole(command)) return serveCommand(command, rest, env, streams)
   if (command === 'migrate') return migrateCommand(rest, env, streams)
-  if (command === 'stack') return stackCommand(rest, env, streams)
+  if (command === 'stack') return stackCommand(rest, streams)
   if (command === 'demo') {
     const isTty = stderr.isTTY === true
     return demoCommand(rest, env, { startOwn: () => startOwn(env), stdout, stderr, isTty, signal: interrupted() })

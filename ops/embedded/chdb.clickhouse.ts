@@ -1,17 +1,27 @@
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync } from 'node:fs'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type ClickHouseClient, createClient } from '@clickhouse/client'
 import type { ClickHouseParams, ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { Problem } from '../../schemas/http/problem.ts'
 
-/** No read may hold a connection longer; aborting does not stop a query in chDB, this setting does. */
-const READ_LIMIT_SECONDS = 30
+/**
+ * No read may hold a connection longer, or take the process's memory; aborting does not stop a query in chDB, these
+ * settings do. They stand in the text, because settings of one call would stick to the connection.
+ */
+const READ_LIMITS =
+  'max_execution_time = 30, max_memory_usage = 1500000000, max_bytes_before_external_group_by = 500000000'
 
 /**
  * ClickHouse in this process. chDB runs one query at a time per connection and binds one data folder per process, so
- * `connections` connections on the folder are lent to one statement each; more statements wait their turn.
+ * `connections` connections on the folder are lent to one statement each; more statements wait their turn, and beyond
+ * `mostWaiting` they are refused. May be opened several times in a process, so that some work never waits for other.
  */
-export async function openChdb(folder: string, connections: number): Promise<ClickHouseStore> {
+export async function openChdb(
+  folder: string,
+  connections: number,
+  mostWaiting = Number.POSITIVE_INFINITY,
+): Promise<ClickHouseStore> {
   const { createChdbConnection } = await import('chdb/connection').catch((cause: unknown) => {
     throw new Error(
       'The embedded ClickHouse (chdb) is not installed. Run "npm ci" without --omit=optional, or set CLICKHOUSE_URL.',
@@ -19,16 +29,13 @@ export async function openChdb(folder: string, connections: number): Promise<Cli
     )
   })
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const scratch = `${folder}-scratch`
-  await rm(scratch, { recursive: true, force: true })
-  mkdirSync(scratch, { recursive: true, mode: 0o700 })
+  const scratch = await scratchFolder(`${folder}-scratch`)
   // The hook that lets chDB stand in for the HTTP connection is experimental, so its option is not typed.
   const open = () => createClient({ connection: createChdbConnection({ path: folder }) } as object)
-  const lender = createLender(Array.from({ length: connections }, open))
+  const lender = createLender(Array.from({ length: connections }, open), mostWaiting)
   let files = 0
   return {
-    query: (sql, params) =>
-      lender.lend((client) => rows(client, `${sql} SETTINGS max_execution_time = ${READ_LIMIT_SECONDS}`, params)),
+    query: (sql, params) => lender.lend((client) => rows(client, `${sql} SETTINGS ${READ_LIMITS}`, params)),
     command: (sql, params) => lender.lend((client) => execute(client, sql, params)),
     insertAvro: async (file, statements, params) => {
       const path = join(scratch, `${++files}.avro`)
@@ -57,8 +64,18 @@ async function execute(client: ClickHouseClient, query: string, params?: ClickHo
 
 type Lender = { lend<T>(work: (client: ClickHouseClient) => Promise<T>): Promise<T>; close(): Promise<void> }
 
+/** A folder of this opening; what earlier processes left beside it is removed. */
+async function scratchFolder(parent: string): Promise<string> {
+  mkdirSync(parent, { recursive: true, mode: 0o700 })
+  const ours = `${process.pid}-`
+  for (const name of readdirSync(parent)) {
+    if (!name.startsWith(ours)) await rm(join(parent, name), { recursive: true, force: true })
+  }
+  return mkdtempSync(join(parent, ours))
+}
+
 /** Lends each client to one piece of work at a time, first come first served. */
-function createLender(clients: ClickHouseClient[]): Lender {
+function createLender(clients: ClickHouseClient[], mostWaiting: number): Lender {
   const free = [...clients]
   const waiting: ((client: ClickHouseClient) => void)[] = []
   const giveBack = (client: ClickHouseClient) => {
@@ -67,6 +84,9 @@ function createLender(clients: ClickHouseClient[]): Lender {
     else free.push(client)
   }
   const lend: Lender['lend'] = async (work) => {
+    if (free.length === 0 && waiting.length >= mostWaiting) {
+      throw new Problem('overloaded', 'Too many queries wait: try again', { retryAfterSeconds: 1 })
+    }
     const client = free.pop() ?? (await new Promise<ClickHouseClient>((lent) => waiting.push(lent)))
     try {
       return await work(client)

@@ -8,7 +8,11 @@ const FOLDER_LOCK = 7_215_502
 const TRY_FOR_MS = 2_000
 const TRY_EVERY_MS = 100
 
-export type FolderLock = { release(): Promise<void> }
+export type FolderLock = {
+  /** From now on the end of the connection, and so of the lock, is no surprise. */
+  expectEnd(): void
+  release(): Promise<void>
+}
 
 /**
  * Takes the folder for this process as an advisory lock of the Postgres it uses: the kernel closes the connection of a killed
@@ -41,9 +45,12 @@ export async function lockFolder(
     ])
     if (rows[0]?.taken) {
       return {
+        expectEnd: () => {
+          released = true
+        },
         release: async () => {
           released = true
-          await client.end()
+          await client.end().catch(() => undefined)
         },
       }
     }

@@ -135,15 +135,15 @@ async function waitForServer(folder: string): Promise<Omit<EmbeddedPostgres, 'fo
 async function runningServer(folder: string): Promise<Omit<EmbeddedPostgres, 'folder' | 'adopted'> | undefined> {
   const found = readPidFile(folder)
   if (!found) return undefined
-  if (!isPostgres(found.pid)) {
+  if (!isPostgres(found.pid, folder)) {
     rmSync(join(folder, 'postmaster.pid'), { force: true })
     return undefined
   }
   const password = readFileSync(join(folder, PASSWORD_FILE), 'utf8')
   const url = `postgres://${OWNER}:${password}@127.0.0.1:${found.port}/postgres`
   for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS; waitedMs += 50) {
-    if (await answers(url, folder)) return { url, stop: () => stopServer(found.pid) }
-    if (!isPostgres(found.pid)) return undefined
+    if (await answers(url, folder)) return { url, stop: () => stopServer(found.pid, folder) }
+    if (!isPostgres(found.pid, folder)) return undefined
     await sleep(50)
   }
   return undefined
@@ -159,15 +159,18 @@ function readPidFile(folder: string): { pid: number; port: number } | undefined 
   }
 }
 
-/** Whether the pid is a living Postgres. Linux has it in /proc, also where no `ps` is installed; macOS always has ps. */
-function isPostgres(pid: number): boolean {
+/**
+ * Whether the pid is a living Postgres of this folder: after a reboot, or in another container, it may be another
+ * program, also another Postgres. Linux tells in /proc, also where no `ps` is installed; macOS always has ps.
+ */
+function isPostgres(pid: number, folder: string): boolean {
   try {
     if (process.platform === 'linux') {
       const [, command = '', state = ''] = /\((.*)\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? []
-      return command.includes('postgres') && state !== 'Z'
+      return command.includes('postgres') && state !== 'Z' && realpathSync(`/proc/${pid}/cwd`) === folder
     }
-    const command = execFileSync('ps', ['-p', String(pid), '-o', 'stat=,comm='], { encoding: 'utf8' }).trim()
-    return command.includes('postgres') && !command.startsWith('Z')
+    const command = execFileSync('ps', ['-p', String(pid), '-o', 'stat=,command='], { encoding: 'utf8' }).trim()
+    return command.includes('postgres') && command.includes(folder) && !command.startsWith('Z')
   } catch {
     return false
   }
@@ -188,13 +191,13 @@ async function answers(url: string, folder: string): Promise<boolean> {
 }
 
 /** SIGINT is Postgres' fast shutdown: sessions end, a checkpoint is written. */
-async function stopServer(pid: number): Promise<void> {
+async function stopServer(pid: number, folder: string): Promise<void> {
   try {
     process.kill(pid, 'SIGINT')
   } catch {
     return
   }
-  for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS && isPostgres(pid); waitedMs += 20) await sleep(20)
+  for (let waitedMs = 0; waitedMs < START_TIMEOUT_MS && isPostgres(pid, folder); waitedMs += 20) await sleep(20)
 }
 
 export function freePort(): Promise<number> {

@@ -34,7 +34,9 @@ export async function startClickHouse(folder: string, guard: Guard): Promise<Cli
 /** From sources through tsx, from a build as it is. */
 function frontCommand(): string[] {
   const built = import.meta.url.endsWith('.js')
-  const main = fileURLToPath(new URL(`./clickhouse-front/main.${built ? 'js' : 'ts'}`, import.meta.url))
+  const main = fileURLToPath(
+    new URL(built ? './clickhouse-front/main.js' : './clickhouse-front/main.ts', import.meta.url),
+  )
   if (built) return [main]
   return ['--import', pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href, main]
 }

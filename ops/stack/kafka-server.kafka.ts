@@ -22,7 +22,8 @@ export async function startKafka(folder: string, guard: Guard): Promise<KafkaSer
   const [port, controllerPort] = [await stackPort(), await stackPort()]
   writeFileSync(settings, properties(join(folder, 'data'), port, controllerPort))
   if (!existsSync(join(folder, 'data', 'meta.properties'))) {
-    const clusterId = Buffer.from(randomUUID().replaceAll('-', ''), 'hex').toString('base64url')
+    // The first digit is fixed: an id that begins with '-' would be taken for an option.
+    const clusterId = Buffer.from(`4${randomUUID().replaceAll('-', '').slice(1)}`, 'hex').toString('base64url')
     await run('java', ['-cp', libraries, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', settings])
   }
   const brokers = `127.0.0.1:${port}`

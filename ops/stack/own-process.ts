@@ -97,8 +97,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals, withinMs: number
   if (signal !== 'SIGKILL') {
     // One that a test has frozen hears nothing else.
     child.kill('SIGCONT')
-    await Promise.race([gone, sleep(withinMs, undefined, { ref: true })])
-    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL')
+    const late = setTimeout(() => child.kill('SIGKILL'), withinMs)
+    void gone.then(() => clearTimeout(late))
   }
   await gone
 }

@@ -45,7 +45,14 @@ export function openClickHouse(url: string, options: ClickHouseOptions = {}): Cl
     query: (sql, params) =>
       within(readTimeoutMs, async (abort_signal) => {
         const query = `${sql} SETTINGS max_execution_time = ${readLimitSeconds}`
-        const result = await client.query({ query, format: 'JSONEachRow', abort_signal, ...bound(params) })
+        const result = await client.query({
+          query,
+          format: 'JSONEachRow',
+          abort_signal,
+          // Otherwise an error after the first rows comes as text behind them, under status 200.
+          clickhouse_settings: { wait_end_of_query: 1 },
+          ...bound(params),
+        })
         return result.json()
       }),
     command: (sql, params) => within(writeTimeoutMs, (signal) => command(client, sql, params, signal)),

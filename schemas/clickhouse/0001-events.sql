@@ -20,17 +20,18 @@ CREATE TABLE events (
 ORDER BY (tenant, shard, source, id, payload)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
--- What the store holds of the log: one row per log record, written after its events. Progress is its contiguous end.
+-- What the store holds of the log: dense ranges of its records, written after their events. Progress is the
+-- contiguous end of all of them.
 CREATE TABLE ingest_ranges (
   log String,
   partition UInt32,
   first_offset UInt64,
   next_offset UInt64,
-  events UInt32,
+  events UInt64,
   dead UInt32,
   known_at DateTime64(3, 'UTC')
 ) ENGINE = ReplacingMergeTree
-ORDER BY (log, partition, first_offset)
+ORDER BY (log, partition, first_offset, next_offset)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
 -- How far into the log the events of a shard reach, by the hour in which they became known. Written after the
@@ -83,7 +84,7 @@ CREATE TABLE usage_rollup (
   known_hour DateTime('UTC'),
   shard UInt64,
   run UInt64,
-  quantity Decimal(38, 12),
+  quantity Decimal(76, 12),
   events UInt64,
   digest UInt128
 ) ENGINE = MergeTree

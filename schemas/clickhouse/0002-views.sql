@@ -68,13 +68,18 @@ SELECT
     definition.4
   ) AS group_values,
   toStartOfHour(first_known_at) AS known_hour,
+  -- A quantity as the edge takes it: a decimal not below 0 with at most 26 and 12 digits. Only events older than
+  -- their meter can hold anything else, and that counts 0. Sums of many need more room than one value.
   if(
     definition.2 = 'count',
-    toDecimal128(1, 12),
-    ifNull(
-      toDecimal128OrNull(JSONExtractString(arrayFold((json, key) -> JSONExtractRaw(json, key), definition.3, first.4)), 12),
-      toDecimal128(0, 12)
-    )
+    toDecimal256(1, 12),
+    arrayMap(
+      raw -> multiIf(
+        match(raw, '^"\\d{1,26}(\\.\\d{1,12})?"$'), toDecimal256OrZero(substring(raw, 2, length(raw) - 2), 12),
+        match(raw, '^\\d') AND toDecimal256OrZero(raw, 12) = toDecimal256OrZero(raw, 40), toDecimal256OrZero(raw, 12),
+        toDecimal256(0, 12)),
+      [arrayFold((json, key) -> JSONExtractRaw(json, key), definition.3, first.4)]
+    )[1]
   ) AS quantity,
   toUInt64(1) AS events,
   identity_hash AS digest
@@ -106,7 +111,8 @@ FROM usage_rows(tenant = {tenant:UInt32}, meter = {meter:String}, as_of_ms = {as
 WHERE bucket >= toDateTime(intDiv({from_ms:Int64}, 1000), 'UTC') AND bucket < toDateTime(intDiv({to_ms:Int64}, 1000), 'UTC');
 
 -- Identities that came with more than one payload: the first copy counts, the others are listed. A time that the
--- emitter did not give cannot contradict. Parameter: tenant.
+-- emitter did not give cannot contradict. Copies alike in payload are one, whether their rows were merged yet or not:
+-- hence FINAL, which keeps the first of them. `latest` is the payload that came last. Parameter: tenant.
 CREATE VIEW event_conflicts AS
 SELECT
   source,
@@ -114,7 +120,7 @@ SELECT
   argMax((toString(type), subject, time, data, known_at), version) AS first,
   argMin((toString(type), subject, time, data, known_at), version) AS latest,
   count() AS payloads
-FROM events
+FROM events FINAL
 WHERE tenant = {tenant:UInt32}
 GROUP BY shard, source, id
 HAVING uniqExact(type, subject, data) > 1 OR uniqExactIf(time, time_given) > 1;

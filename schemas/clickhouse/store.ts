@@ -27,6 +27,6 @@ export const KNOWN_UNTIL_NOW_MS = 4_102_444_800_000
  * ErrorCodes.cpp of ClickHouse: parse errors 6, 27, 33, 36, 117, 130; 748 is what its Avro reader throws.
  */
 export function isDataError(error: unknown): boolean {
-  const code = Number((error as { code?: unknown }).code)
+  const code = Number((error as { code?: unknown } | undefined)?.code)
   return [6, 27, 33, 36, 117, 130, 748].includes(code)
 }

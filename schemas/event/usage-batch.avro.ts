@@ -43,10 +43,11 @@ export function encodeEvent(event: UsageEvent): Buffer {
   return eventType.toBuffer({ ...same, time: timeMs, time_given: timeGiven })
 }
 
-/** A UsageBatch made of encoded events: `count`, then the array as one block and its end. */
+/** A UsageBatch made of encoded events: `count`, then the array as one block (none when it is empty) and its end. */
 export function encodeBatch(encodedEvents: readonly Buffer[]): Buffer {
   const count = longType.toBuffer(encodedEvents.length)
-  return Buffer.concat([count, count, ...encodedEvents, END_OF_ARRAY])
+  const block = encodedEvents.length > 0 ? [count, ...encodedEvents] : []
+  return Buffer.concat([count, ...block, END_OF_ARRAY])
 }
 const END_OF_ARRAY = Buffer.from([0])
 
@@ -61,19 +62,21 @@ type WireTime = { time: number; time_given: boolean }
 export type LogRow = { knownAtMs: number; partition: number; offset: number; batch: Buffer }
 
 const SYNC_MARKER = Buffer.from('tallyline-marker')
+const ONE_ROW = longType.toBuffer(1)
 const FILE_HEADER = fileHeader()
 
-/** An Avro object container file of log rows: framing only, the batches' bytes are passed on undecoded. */
+/**
+ * An Avro object container file of log rows: framing only, the batches' bytes are passed on undecoded. Each row is a
+ * block of its own, so that a batch that is damaged cannot be read on into the next one.
+ */
 export function encodeLogRows(rows: readonly LogRow[]): Buffer {
-  const parts: Buffer[] = []
-  let bytes = 0
+  const parts: Buffer[] = [FILE_HEADER]
   for (const row of rows) {
     const place = [longType.toBuffer(row.knownAtMs), longType.toBuffer(row.partition), longType.toBuffer(row.offset)]
-    parts.push(...place, row.batch)
-    for (const part of place) bytes += part.length
-    bytes += row.batch.length
+    const bytes = place.reduce((sum, part) => sum + part.length, row.batch.length)
+    parts.push(ONE_ROW, longType.toBuffer(bytes), ...place, row.batch, SYNC_MARKER)
   }
-  return Buffer.concat([FILE_HEADER, longType.toBuffer(rows.length), longType.toBuffer(bytes), ...parts, SYNC_MARKER])
+  return Buffer.concat(parts)
 }
 
 function fileHeader(): Buffer {

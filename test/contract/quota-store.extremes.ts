@@ -132,11 +132,14 @@ export function describeQuotaStoreExtremes(name: string, open: () => Promise<Ope
         item(draw(counter, 600n, 1_000n)),
         item(draw(counter, 600n, 1_000n)),
       ])
-      expect(await drawAll(items)).toEqual({ missing: counters })
+      // Numbers are compared here, because the difference of two such lists would take minutes to print.
+      const absent = await drawAll(items)
+      expect('missing' in absent && new Set(absent.missing.map(({ subject }) => subject)).size).toBe(5_000)
+      expect('missing' in absent && absent.missing.length).toBe(5_000)
       await Promise.all(counters.map((counter) => load(counter)))
       const answer = await decisions(items)
       const wrong = answer.filter((one, index) => one.remainingMicro !== 400n || one.taken !== (index % 2 === 0))
-      expect(wrong).toEqual([])
+      expect([answer.length, wrong.length]).toEqual([10_000, 0])
     })
   })
 }

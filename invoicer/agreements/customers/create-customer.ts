@@ -31,7 +31,7 @@ export async function createCustomer(
     const others = subjects.filter((subject) => !taken.has(subject))
     throw new Problem('conflict', 'A subject belongs to at most one customer.', {
       errors: others.map((subject) => ({
-        path: `/subjects/${input.subjects.indexOf(subject)}`,
+        path: `subjects.${input.subjects.indexOf(subject)}`,
         message: `${JSON.stringify(subject)} belongs to another customer.`,
       })),
     })
@@ -54,9 +54,9 @@ export async function createCustomer(
 function checkCustomer(input: CreateCustomer): ProblemError[] {
   const errors: ProblemError[] = []
   if (!isCurrency(input.currency)) {
-    errors.push({ path: '/currency', message: 'This is not an active ISO 4217 currency.' })
+    errors.push({ path: 'currency', message: 'This is not an active ISO 4217 currency.' })
   }
-  if (!isZone(input.timezone)) errors.push({ path: '/timezone', message: 'This is not an IANA time zone.' })
+  if (!isZone(input.timezone)) errors.push({ path: 'timezone', message: 'This is not an IANA time zone.' })
   return errors
 }
 

@@ -36,7 +36,7 @@ export async function createPlan<Price extends AgreedPrice>(
 
 function checkPlan(input: CreatePlan<AgreedPrice>): ProblemError[] {
   if (isCurrency(input.currency)) return []
-  return [{ path: '/currency', message: 'This is not an active ISO 4217 currency.' }]
+  return [{ path: 'currency', message: 'This is not an active ISO 4217 currency.' }]
 }
 
 function checkCharge<Price extends AgreedPrice>(
@@ -47,20 +47,23 @@ function checkCharge<Price extends AgreedPrice>(
 ): ProblemError[] {
   const charge = input.charges[index]
   if (charge === undefined) return []
-  const path = `/charges/${index}`
-  const errors = checkPrice(charge.price).map((error) => ({ ...error, path: `${path}/price${error.path}` }))
+  const path = `charges.${index}`
+  const errors = checkPrice(charge.price).map(({ path: pointer, message }) => ({
+    path: `${path}.price${pointer.replaceAll('/', '.')}`,
+    message,
+  }))
   if (input.charges.findIndex((other) => other.key === charge.key) < index) {
-    errors.push({ path: `${path}/key`, message: 'Another charge of the plan has this key.' })
+    errors.push({ path: `${path}.key`, message: 'Another charge of the plan has this key.' })
   }
   const flat = charge.price.model === 'flat'
   if (flat && charge.meter !== null) {
-    errors.push({ path: `${path}/meter`, message: 'A flat price has no meter.' })
+    errors.push({ path: `${path}.meter`, message: 'A flat price has no meter.' })
   }
   if (!flat && charge.meter === null) {
-    errors.push({ path: `${path}/meter`, message: `A ${charge.price.model} price needs a meter.` })
+    errors.push({ path: `${path}.meter`, message: `A ${charge.price.model} price needs a meter.` })
   }
   if (charge.meter !== null && !knownMeters.has(charge.meter)) {
-    errors.push({ path: `${path}/meter`, message: `There is no meter ${JSON.stringify(charge.meter)}.` })
+    errors.push({ path: `${path}.meter`, message: `There is no meter ${JSON.stringify(charge.meter)}.` })
   }
   return errors
 }

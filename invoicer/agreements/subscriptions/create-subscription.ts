@@ -10,7 +10,12 @@ import type { Plan } from '../plans/plan.ts'
 import { findPlan } from '../plans/plans.postgres.ts'
 import { firstPeriodFrom } from './periods.ts'
 import type { Subscription } from './subscription.ts'
-import { findSubscriptionByKey, insertSubscription } from './subscriptions.postgres.ts'
+import {
+  findOverlap,
+  findSubscriptionByKey,
+  insertSubscription,
+  lockSubscriptionsOf,
+} from './subscriptions.postgres.ts'
 
 export type CreateSubscription = {
   externalKey: string
@@ -29,7 +34,7 @@ const LATEST_MS = Date.UTC(2100, 0, 1)
  * Subscribes a customer to a plan once per external key: the same content again answers the stored subscription. It is
  * active from its start, which may lie in the past: its first run then bills every period that is due.
  * @throws Problem invalid_request for a customer, plan or times that cannot be billed; conflict for other content under
- * the same key.
+ * the same key, or for a meter that another subscription of the customer prices at the same time.
  */
 export async function createSubscription(
   tx: TenantTransaction,
@@ -57,20 +62,22 @@ export async function createSubscription(
     nextPeriod: first === undefined ? null : { startMs: first.startMs, endMs: first.endMs },
     createdAtMs: means.now(),
   }
+  await lockSubscriptionsOf(tx, customer.id)
   if (!(await insertSubscription(tx, subscription, plan.id))) {
     return { subscription: await storedSubscription(tx, subscription), created: false }
   }
+  await refuseOverlap(tx, subscription, plan)
   await tellCreated(tx, subscription, plan, means)
   return { subscription, created: true }
 }
 
 function checkParties(customer: Customer | undefined, plan: Plan | undefined): ProblemError[] {
   const errors: ProblemError[] = []
-  if (customer === undefined) errors.push({ path: '/customer', message: 'There is no such customer.' })
-  if (plan === undefined) errors.push({ path: '/plan', message: 'There is no such plan.' })
+  if (customer === undefined) errors.push({ path: 'customer', message: 'There is no such customer.' })
+  if (plan === undefined) errors.push({ path: 'plan', message: 'There is no such plan.' })
   if (customer !== undefined && plan !== undefined && customer.currency !== plan.currency) {
     const message = `The plan is in ${plan.currency}, the customer pays in ${customer.currency}.`
-    errors.push({ path: '/plan', message })
+    errors.push({ path: 'plan', message })
   }
   return errors
 }
@@ -78,11 +85,11 @@ function checkParties(customer: Customer | undefined, plan: Plan | undefined): P
 function checkTimes(startMs: number, endMs: number | null): ProblemError[] {
   const errors: ProblemError[] = []
   const outside = (ms: number) => !(ms >= EARLIEST_MS && ms <= LATEST_MS)
-  if (outside(startMs)) errors.push({ path: '/start', message: 'This must lie in the years 2000 to 2099.' })
+  if (outside(startMs)) errors.push({ path: 'start', message: 'This must lie in the years 2000 to 2099.' })
   if (endMs !== null && outside(endMs))
-    errors.push({ path: '/end', message: 'This must lie in the years 2000 to 2099.' })
+    errors.push({ path: 'end', message: 'This must lie in the years 2000 to 2099.' })
   if (endMs !== null && endMs <= startMs) {
-    errors.push({ path: '/end', message: 'This must be after the start by a minute or more.' })
+    errors.push({ path: 'end', message: 'This must be after the start by a minute or more.' })
   }
   return errors
 }
@@ -99,6 +106,18 @@ async function storedSubscription(tx: TenantTransaction, wanted: Subscription): 
   throw new Problem(
     'conflict',
     `Subscription ${JSON.stringify(wanted.externalKey)} exists with other content. It cannot be changed yet.`,
+  )
+}
+
+/** Usage belongs to a customer: two subscriptions that price a meter at the same time would both bill all of it. */
+async function refuseOverlap(tx: TenantTransaction, subscription: Subscription, plan: Plan): Promise<void> {
+  const meters = plan.charges.flatMap((charge) => charge.meter ?? [])
+  const overlap = await findOverlap(tx, subscription, meters)
+  if (overlap === undefined) return
+  throw new Problem(
+    'conflict',
+    `Subscription ${JSON.stringify(overlap.externalKey)} of this customer prices meter ${JSON.stringify(overlap.meter)} at ` +
+      'the same time: the same usage would be billed twice. Start this one where that one ends, or take another plan.',
   )
 }
 

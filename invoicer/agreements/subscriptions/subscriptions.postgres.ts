@@ -48,6 +48,30 @@ export async function insertSubscription(
   return rowCount === 1
 }
 
+/** Until the end of the transaction nobody else subscribes the customer: what is looked for stays as it is seen. */
+export async function lockSubscriptionsOf(tx: TenantTransaction, customerId: string): Promise<void> {
+  await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('subscriptions ' || $1::text, app_tenant()))", [
+    customerId,
+  ])
+}
+
+/** Another subscription of the customer that prices one of the meters in some of the time of this one. */
+export async function findOverlap(
+  tx: TenantTransaction,
+  subscription: Subscription,
+  meters: readonly string[],
+): Promise<{ externalKey: string; meter: string } | undefined> {
+  const { rows } = await tx.query<{ external_key: string; meter: string }>(
+    `SELECT s.external_key, c.meter
+     FROM subscriptions s JOIN plan_charges c ON c.tenant_id = s.tenant_id AND c.plan_id = s.plan_id
+     WHERE s.customer_id = $1 AND s.id <> $2 AND s.state = 'active' AND c.meter = ANY ($3::text[])
+       AND (s.end_at IS NULL OR s.end_at > $4) AND ($5::timestamptz IS NULL OR s.start_at < $5)
+     ORDER BY s.id, c.position LIMIT 1`,
+    [subscription.customerId, subscription.id, meters, new Date(subscription.startMs), dateOrNull(subscription.endMs)],
+  )
+  return rows.map((row) => ({ externalKey: row.external_key, meter: row.meter }))[0]
+}
+
 /** An id wins over an external key that looks like one. */
 export async function findSubscription(tx: TenantTransaction, idOrKey: string): Promise<Subscription | undefined> {
   const { rows } = await tx.query<SubscriptionRow>(

@@ -15,6 +15,7 @@ type DueRow = {
   alignment: Terms['alignment']
   timezone: string
   next_period_start: Date
+  next_period_end: Date
 }
 
 /** What the run has parked already stays out of it. */
@@ -45,6 +46,7 @@ export async function listDue(
   const { rows } = await tx.query<DueRow>(
     `SELECT s.id, s.customer_id, c.external_key AS customer_key, s.plan_id, p.grace_seconds, s.start_at, s.end_at,
        p.period_interval, p.alignment, c.timezone, s.next_period_start,
+       s.next_period_end,
        ARRAY(SELECT b.subject FROM customer_subjects b
              WHERE b.tenant_id = c.tenant_id AND b.customer_id = c.id ORDER BY b.subject COLLATE "C") AS subjects
      ${DUE} AND ($3::uuid IS NULL OR s.id > $3)
@@ -65,6 +67,6 @@ export async function listDue(
       alignment: row.alignment,
       zone: row.timezone,
     },
-    nextStartMs: row.next_period_start.getTime(),
+    next: { startMs: row.next_period_start.getTime(), endMs: row.next_period_end.getTime() },
   }))
 }

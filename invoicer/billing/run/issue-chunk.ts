@@ -20,6 +20,10 @@ import type { BillingRun } from './billing-run.ts'
 import type { Parked, RatedChunk } from './rate-chunk.ts'
 
 export type IssueDeps = Means & { transact: Transact; announce: Announce }
+type Issuable = Pick<RatedChunk, 'invoices' | 'parked'>
+
+/** SQLSTATE: class 22 says that a value is at fault (out of range, overflow), 23514 that it breaks a CHECK. */
+const DATA_ERROR = /^(22...|23514)$/
 
 /**
  * Stores a rated chunk in one transaction and answers how many invoices are new. Order of effects:
@@ -27,13 +31,25 @@ export type IssueDeps = Means & { transact: Transact; announce: Announce }
  * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and what a repeated
  * chunk then brings is known already: its drafts conflict, so nothing of it is stored. Between commit and log a crash
  * loses log lines and counts of the metric, never money.
+ *
+ * What the database refuses because of its content would be refused each time, and nobody of the chunk would be billed
+ * again: then each subscription gets a transaction of its own, and the one at fault is parked.
  */
 export async function issueChunk(
   deps: IssueDeps,
   tenantId: TenantId,
   run: BillingRun,
-  chunk: RatedChunk,
+  chunk: Issuable,
 ): Promise<number> {
+  try {
+    return await issueTogether(deps, tenantId, run, chunk)
+  } catch (error) {
+    if (!isDataError(error)) throw error
+    return issueOneByOne(deps, tenantId, run, chunk)
+  }
+}
+
+async function issueTogether(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<number> {
   if (chunk.invoices.length === 0 && chunk.parked.length === 0) return 0
   const wanted = chunk.invoices.map((invoice) => ({ ...invoice, id: deps.newId() }))
   const issued = await deps.transact(tenantId, async (tx) => {
@@ -46,6 +62,41 @@ export async function issueChunk(
   })
   for (const invoice of issued) announceIssued(deps.announce, invoice)
   return issued.length
+}
+
+async function issueOneByOne(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<number> {
+  let issued = 0
+  for (const part of bySubscription(chunk)) issued += await issueOrPark(deps, tenantId, run, part)
+  return issued
+}
+
+/** In the order of the chunk. */
+function bySubscription({ invoices, parked }: Issuable): Issuable[] {
+  const ids = new Set([...invoices, ...parked].map(({ subscription }) => subscription.id))
+  return [...ids].map((id) => ({
+    invoices: invoices.filter(({ subscription }) => subscription.id === id),
+    parked: parked.filter(({ subscription }) => subscription.id === id),
+  }))
+}
+
+async function issueOrPark(deps: IssueDeps, tenantId: TenantId, run: BillingRun, part: Issuable): Promise<number> {
+  try {
+    return await issueTogether(deps, tenantId, run, part)
+  } catch (error) {
+    const [first] = part.invoices
+    if (first === undefined || !(error instanceof Error) || !isDataError(error)) throw error
+    const { subscription, period } = first
+    const reason = error instanceof Problem ? error.message : `Its invoice cannot be stored: ${error.message}.`
+    return issueTogether(deps, tenantId, run, {
+      invoices: [],
+      parked: [{ subscription, periodStartMs: period.startMs, reason }],
+    })
+  }
+}
+
+function isDataError(error: unknown): boolean {
+  if (error instanceof Problem) return error.code === 'calculation_failed'
+  return DATA_ERROR.test(String((error as { code?: unknown } | undefined)?.code))
 }
 
 async function store(
@@ -67,7 +118,7 @@ async function store(
     invoices.map((invoice) => invoice.id),
     atMs,
   )
-  if (numbered !== invoices.length) throw new Problem('calculation_failed', 'Not every invoice got its number.')
+  if (numbered !== invoices.length) throw new Problem('internal', 'Not every invoice got its number.')
 }
 
 /** The invoices of a subscription stand together, in order. */

@@ -19,7 +19,7 @@ export async function openRun(
   const asOfMs = input.asOfMs ?? nowMs
   if (asOfMs > nowMs) {
     throw new Problem('invalid_request', 'A run cannot bill what is not over yet.', {
-      errors: [{ path: '/as_of', message: 'This must not lie in the future.' }],
+      errors: [{ path: 'as_of', message: 'This must not lie in the future.' }],
     })
   }
   const run: BillingRun = {

@@ -48,11 +48,11 @@ export async function rateChunk(
 }
 
 function dueWork(subscription: DueSubscription, planOf: PlanOf, asOfMs: number, rated: RatedChunk): Work | undefined {
-  const { terms, nextStartMs, graceMs } = subscription
-  return orPark(rated, subscription, nextStartMs, () => {
+  const { terms, next, graceMs } = subscription
+  return orPark(rated, subscription, next.startMs, () => {
     const plan = planOf(subscription.planId)
     if (plan instanceof Problem) throw plan
-    return { subscription, plan, due: duePeriods(terms, nextStartMs, graceMs, asOfMs, PERIODS_PER_PASS) }
+    return { subscription, plan, due: duePeriods(terms, next, graceMs, asOfMs, PERIODS_PER_PASS) }
   })
 }
 
@@ -84,6 +84,9 @@ function rateSubscription({ subscription, plan, due }: Work, answers: Map<string
     to.invoices.push({ subscription, plan, period, next: due.periods[index + 1] ?? due.next ?? null, draft })
   }
   if (due.more) to.more = true
+  if (due.mismatch !== undefined && due.next !== undefined) {
+    to.parked.push({ subscription, periodStartMs: due.next.startMs, reason: due.mismatch })
+  }
 }
 
 function orPark<T>(to: RatedChunk, subscription: DueSubscription, periodStartMs: number, work: () => T): T | undefined {

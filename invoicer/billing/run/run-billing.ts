@@ -2,6 +2,7 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import { awaitSeal, type SealWait } from './await-seal.ts'
 import { type BillDeps, billDue } from './bill-due.ts'
+import { checkSeal } from './check-seal.ts'
 import { countDue } from './due.postgres.ts'
 import { completeRun, keepDueCount, takeUpRun } from './runs.postgres.ts'
 import { requestSeal } from './seal.postgres.ts'
@@ -42,6 +43,7 @@ export async function runBilling(
   await progress('await-seal')
   const seal = await awaitSeal(deps, deps.sealWait, tenantId, run)
   if (seal === undefined) return 'stopped'
+  await checkSeal(deps.usage, tenantId, seal)
   await transact(tenantId, async (tx) => keepDueCount(tx, runId, await countDue(tx, run.asOfMs, runId)))
   if (!(await billDue(deps, progress, tenantId, run))) return 'stopped'
   if (!(await deps.collect(tenantId, runId, progress))) return 'stopped'

@@ -40,10 +40,13 @@ export async function insertRun(tx: TenantTransaction, run: BillingRun, openedAt
   )
 }
 
-/** A run, if it is to go on: a failed one is running again. Undefined when it is completed or not there. */
+/**
+ * A run, if it is to go on: a failed one is running again, and its row keeps the error, so that the same one is not
+ * news. Undefined when it is completed or not there.
+ */
 export async function takeUpRun(tx: TenantTransaction, runId: string): Promise<BillingRun | undefined> {
   const { rows } = await tx.query<RunRow>(
-    `UPDATE billing_runs SET state = 'running', error = NULL WHERE id = $1 AND state <> 'completed'
+    `UPDATE billing_runs SET state = 'running' WHERE id = $1 AND state <> 'completed'
      RETURNING id, state, step, as_of, known_before, seal_id, subscriptions_due, error`,
     [runId],
   )
@@ -76,13 +79,16 @@ export async function completeRun(tx: TenantTransaction, runId: string, atMs: nu
   return rowCount === 1
 }
 
-/** True unless somebody else completed it meanwhile. */
+/** True if the error is news: not when the run failed with the same one before, or somebody completed it meanwhile. */
 export async function failRun(tx: TenantTransaction, runId: string, error: string): Promise<boolean> {
-  const { rowCount } = await tx.query(
-    "UPDATE billing_runs SET state = 'failed', error = $2 WHERE id = $1 AND state <> 'completed'",
+  const { rows } = await tx.query<{ news: boolean }>(
+    `UPDATE billing_runs r SET state = 'failed', error = $2
+     FROM (SELECT tenant_id, id, error FROM billing_runs WHERE id = $1 FOR UPDATE) before
+     WHERE r.tenant_id = before.tenant_id AND r.id = before.id AND r.state <> 'completed'
+     RETURNING before.error IS DISTINCT FROM $2 AS news`,
     [runId, error],
   )
-  return rowCount === 1
+  return rows[0]?.news ?? false
 }
 
 /** Keeps the step that begins in a transaction of its own. */
@@ -132,6 +138,7 @@ function fromRow(row: RunRow): BillingRun {
     knownBeforeMs: row.known_before.getTime(),
     sealId: row.seal_id,
     subscriptionsDue: row.subscriptions_due,
-    error: row.error,
+    // A run that goes on may keep the error that stopped it before.
+    error: row.state === 'failed' ? row.error : null,
   }
 }

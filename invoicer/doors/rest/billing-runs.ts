@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import { type Static, Type } from 'typebox'
 import type { App, TenantId } from '../../../schemas/http/door.ts'
 import type { BillingRunReport } from '../../billing/run/billing-run.ts'
@@ -47,9 +48,12 @@ export function billingRunsDoor(app: App, deps: BillingRunsDeps): void {
     '/api/v1/billing-runs',
     {
       config: { permission: 'billing:runs:create' },
+      onRequest: forgetTypeOfNothing,
+      preValidation: takeNothingAsEmpty,
       schema: {
         tags,
         summary: 'Start a billing run for the periods due at a moment, by default now',
+        description: 'A request without a body means `{}`.',
         body: Type.Object(
           {
             as_of: Type.Optional(
@@ -63,7 +67,7 @@ export function billingRunsDoor(app: App, deps: BillingRunsDeps): void {
     },
     async (request, reply) => {
       const asOf = request.body.as_of
-      const asOfMs = asOf === undefined ? null : instantMs(asOf, '/as_of')
+      const asOfMs = asOf === undefined ? null : instantMs(asOf, 'as_of')
       const { tenantId } = request.caller
       const run = await deps.transact(tenantId, (tx) => openRun(tx, { asOfMs }, deps))
       deps.startRun(tenantId, run.id)
@@ -78,6 +82,16 @@ export function billingRunsDoor(app: App, deps: BillingRunsDeps): void {
     },
     async (request) => answer(await deps.transact(request.caller.tenantId, (tx) => readRun(tx, request.params.id))),
   )
+}
+
+/** Some clients send a content type without a body: the parser of that type would miss the body. */
+async function forgetTypeOfNothing({ headers }: FastifyRequest): Promise<void> {
+  const { 'content-length': length = '0', 'transfer-encoding': encoding } = headers
+  if (length === '0' && encoding === undefined) delete headers['content-type']
+}
+
+async function takeNothingAsEmpty(request: FastifyRequest): Promise<void> {
+  if (request.body === undefined) request.body = {}
 }
 
 function answer(run: BillingRunReport): Static<typeof RunAnswer> {

@@ -72,6 +72,9 @@ export function subscriptionsDoor(app: App, deps: DoorDeps): void {
       schema: {
         tags,
         summary: 'Subscribe a customer to a plan; the same again answers the stored subscription',
+        description:
+          'Of one customer, subscriptions whose times overlap must not price the same meter (409): the same usage would ' +
+          'be billed twice.',
         body: NewSubscription,
         response: { 200: SubscriptionAnswer, 201: SubscriptionAnswer },
       },
@@ -82,8 +85,8 @@ export function subscriptionsDoor(app: App, deps: DoorDeps): void {
         externalKey: body.external_key,
         customer: body.customer,
         planKey: body.plan,
-        startMs: instantMs(body.start, '/start'),
-        endMs: body.end == null ? null : instantMs(body.end, '/end'),
+        startMs: instantMs(body.start, 'start'),
+        endMs: body.end == null ? null : instantMs(body.end, 'end'),
       }
       const { subscription, created } = await deps.transact(request.caller.tenantId, (tx) =>
         createSubscription(tx, input, deps),

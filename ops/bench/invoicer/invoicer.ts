@@ -14,7 +14,7 @@ import type { Figure, FigureInput } from '../figure.ts'
 import { interleave, type Sample, sample, startSample } from '../measure.ts'
 import { openBareInvoices } from './floor.postgres.ts'
 import { constantUsage, storedUsage } from './usage.ts'
-import { CHUNK_SIZE, createRunDeps, createTenant, LINES, subscribeAll } from './world.postgres.ts'
+import { answerSeals, CHUNK_SIZE, createRunDeps, createTenant, LINES, subscribeAll } from './world.postgres.ts'
 
 const FIRST_MONTH = { year: 2021, month: 0 }
 const AFTER_GRACE_MS = 2 * 3_600_000
@@ -36,7 +36,7 @@ export const invoicer: Figure = async (input) => {
     const now = () => clockMs
     const usageDeps = { pool, now: Date.now, logger: createLogger() }
     note(`${subjects.length} subscriptions`)
-    const deps = createRunDeps(pool, tenantId, constantUsage, now)
+    const deps = createRunDeps(pool, now)
     await subscribeAll(deps.transact, deps, tenantId, { subjects, startMs: clockMs })
     const usage = store ? await storedUsage({ ...usageDeps, store }, tenantId, subjects, months) : constantUsage
     const bare = await openBareInvoices(ownerUrl, CHUNK_SIZE)
@@ -71,16 +71,19 @@ export const invoicer: Figure = async (input) => {
   }
 }
 
-async function billAll(deps: RunDeps, tenantId: TenantId, gauges: Record<string, Gauge>, count: number) {
-  const { id: runId } = await deps.transact(tenantId, (tx) => openRun(tx, { asOfMs: null }, deps))
+async function billAll(deps: Omit<RunDeps, 'sleep'>, tenantId: TenantId, gauges: Record<string, Gauge>, count: number) {
+  const { id: runId, knownBeforeMs } = await deps.transact(tenantId, (tx) => openRun(tx, { asOfMs: null }, deps))
   const kept = progressInPostgres(deps.transact, tenantId, runId)
+  // Before the clock starts, because counting what a seal covers is the aggregator's work.
+  const totals = await deps.usage.identityTotals(tenantId, new Date(knownBeforeMs))
+  const sleep = () => answerSeals(deps.transact, tenantId, totals)
   const used = await startSample(gauges)
   let issued: Sample | undefined
   const progress: Progress = async (step) => {
     if (step === 'attempt') issued ??= await used(count)
     await kept(step)
   }
-  await runBilling(deps, progress, tenantId, runId)
+  await runBilling({ ...deps, sleep }, progress, tenantId, runId)
   const paid = await used(count)
   if (!issued) throw new Error('The run issued nothing to pay')
   return { runId, used: { units: count, readings: { ...named(issued, ISSUED), ...named(paid, PAID) } } }

@@ -25,6 +25,7 @@ export const constantUsage: UsageReader = {
     const usage = { quantity: parseQuantity(String(TOKENS)), events: 1, digest: 1n }
     return new Map(requests.map(({ key }) => [key, usage]))
   },
+  identityTotals: async () => ({ events: 0, digest: 0n }),
 }
 
 /** One event a subject and month, in rollups as the aggregator leaves them. */

@@ -9,7 +9,7 @@ import { type CreatePlan, createPlan } from '../../../invoicer/agreements/plans/
 import { createSubscription } from '../../../invoicer/agreements/subscriptions/create-subscription.ts'
 import { checkPrice, type Price } from '../../../invoicer/billing/rating/price.ts'
 import type { RunDeps } from '../../../invoicer/billing/run/run-billing.ts'
-import type { UsageReader } from '../../../invoicer/billing/usage.ts'
+import type { IdentityTotals } from '../../../invoicer/billing/usage.ts'
 import { collectPayments } from '../../../invoicer/collection/payments/collect-payments.ts'
 import { manualGateway } from '../../../invoicer/collection/payments/gateway.manual.ts'
 import { announceTo } from '../../../invoicer/outbox/announce.prometheus.ts'
@@ -91,27 +91,26 @@ export async function subscribeAll(
   }
 }
 
-/** The invoicer's parts as `buildInvoicer` puts them together, with a clock of our own and seals answered at once. */
-export function createRunDeps(pool: Pool, tenantId: TenantId, usage: UsageReader, now: () => number): RunDeps {
+/** The invoicer's parts as `buildInvoicer` puts them together, with a clock of our own. */
+export function createRunDeps(pool: Pool, now: () => number): Omit<RunDeps, 'usage' | 'sleep'> {
   const transact: Transact = (tenant, work) => withTenant(pool, tenant, work)
   const announce = announceTo(createLogger(), new Registry())
   const shared = { transact, now, newId: () => v7(), announce, stopping: () => false, chunkSize: CHUNK_SIZE }
   return {
     ...shared,
-    usage,
     sealWait: { pollMs: 1, polls: 3 },
-    sleep: () => answerSeals(transact, tenantId),
     collect: (tenant, runId, progress) =>
       collectPayments({ ...shared, gateway: manualGateway }, progress, tenant, runId),
   }
 }
 
-/** The aggregator's part. What a seal counts is of no use here. */
-async function answerSeals(transact: Transact, tenantId: TenantId): Promise<void> {
+/** The aggregator's part. */
+export async function answerSeals(transact: Transact, tenantId: TenantId, totals: IdentityTotals): Promise<void> {
   await transact(tenantId, (tx) =>
     tx.query(
       `INSERT INTO seals (tenant_id, seal_id, known_before, log_offsets, event_count, digest, sealed_at)
-       SELECT tenant_id, seal_id, known_before, '{}', 0, 0, now() FROM seal_requests ON CONFLICT DO NOTHING`,
+       SELECT tenant_id, seal_id, known_before, '{}', $1, $2, now() FROM seal_requests ON CONFLICT DO NOTHING`,
+      [totals.events, totals.digest],
     ),
   )
 }

@@ -27,8 +27,8 @@ export const log: Figure = async (input: FigureInput) => {
   const subject = { mode: input.mode, figure: 'log, batcher and writer', floor, unit: 'event' } as const
   const gauges = { [PROCESS]: ownCpuUs }
   try {
+    const events = encodedEvents(count, TENANT, writer.partitions)
     return await interleave(subject, input.sizes, async () => {
-      const events = encodedEvents(count, TENANT, writer.partitions)
       let captured: Captured = { appends: [], atOnce: 1 }
       return {
         product: () =>

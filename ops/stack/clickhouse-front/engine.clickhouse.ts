@@ -30,6 +30,8 @@ const MAX_WAITING = 200
 
 type Slot = { session: Session }
 
+type Pool = { take(): Promise<Slot>; give(slot: Slot): void; replace(slot: Slot): void; close(): Promise<void> }
+
 /** `connections` connections on one data folder; each runs one statement at a time. */
 export async function openEngine(folder: string, connections: number): Promise<Engine> {
   const { Session: ChdbSession } = await import('chdb')
@@ -41,47 +43,11 @@ export async function openEngine(folder: string, connections: number): Promise<E
   }
   const slots = Array.from({ length: connections }, (): Slot => ({ session: open() }))
   const version = slots[0]?.session.query('SELECT version()', 'TSV').trim() ?? ''
-  const free = [...slots]
-  const waiting: ((slot: Slot) => void)[] = []
-
-  const take = (): Promise<Slot> => {
-    const slot = free.pop()
-    if (slot) return Promise.resolve(slot)
-    if (waiting.length >= MAX_WAITING)
-      throw serverError(202, 'TOO_MANY_SIMULTANEOUS_QUERIES', `Too many simultaneous queries. Maximum: ${MAX_WAITING}`)
-    return new Promise((given) => waiting.push(given))
-  }
-  const give = (slot: Slot) => {
-    const next = waiting.shift()
-    if (next) next(slot)
-    else free.push(slot)
-  }
-  /** Opening takes a millisecond; the old one goes when nothing runs on the folder any more. */
-  const replace = (slot: Slot) => {
-    const old = slot.session
-    slot.session = open()
-    old.close()
-  }
-  /** Undoes what the job did to its connection. A connection that cannot be cleaned is replaced. */
-  const clean = async (slot: Slot, job: Job): Promise<void> => {
-    try {
-      for (const [name] of job.settings) await slot.session.queryAsync(`SET ${name} = DEFAULT`)
-      if (job.database !== undefined) await slot.session.queryAsync('USE default')
-    } catch {
-      replace(slot)
-    }
-  }
-  const settle = async (slot: Slot, job: Job, failed: boolean): Promise<void> => {
-    // What a failed statement had answered so far would begin the next answer of its connection (seen in chDB 3.4).
-    if (failed || job.spoils) replace(slot)
-    else await clean(slot, job)
-    give(slot)
-  }
-
+  const pool = createPool(slots, open)
   return {
     version,
     run: async (job) => {
-      const slot = await take()
+      const slot = await pool.take()
       let failed = true
       try {
         await prepare(slot.session, job)
@@ -89,11 +55,11 @@ export async function openEngine(folder: string, connections: number): Promise<E
         failed = false
         return answer
       } finally {
-        await settle(slot, job, failed)
+        await settle(pool, slot, job, failed)
       }
     },
     stream: async function* (job) {
-      const slot = await take()
+      const slot = await pool.take()
       let failed = false
       try {
         await prepare(slot.session, job)
@@ -103,8 +69,37 @@ export async function openEngine(folder: string, connections: number): Promise<E
         failed = true
         throw error
       } finally {
-        await settle(slot, job, failed)
+        await settle(pool, slot, job, failed)
       }
+    },
+    close: () => pool.close(),
+  }
+}
+
+function createPool(slots: readonly Slot[], open: () => Session): Pool {
+  const free = [...slots]
+  const waiting: ((slot: Slot) => void)[] = []
+  const take = (): Promise<Slot> => {
+    const slot = free.pop()
+    if (slot) return Promise.resolve(slot)
+    if (waiting.length >= MAX_WAITING) {
+      const message = `Too many simultaneous queries. Maximum: ${MAX_WAITING}`
+      return Promise.reject(serverError(202, 'TOO_MANY_SIMULTANEOUS_QUERIES', message))
+    }
+    return new Promise((given) => waiting.push(given))
+  }
+  return {
+    take,
+    give: (slot) => {
+      const next = waiting.shift()
+      if (next) next(slot)
+      else free.push(slot)
+    },
+    // Opening takes a millisecond; the old one goes when nothing runs on the folder any more.
+    replace: (slot) => {
+      const old = slot.session
+      slot.session = open()
+      old.close()
     },
     close: async () => {
       // A connection closed under a running statement aborts the engine for the whole process: wait for every one.
@@ -112,6 +107,19 @@ export async function openEngine(folder: string, connections: number): Promise<E
       for (const slot of slots) slot.session.close()
     },
   }
+}
+
+/** Undoes what a job did to its connection and gives it back. One that cannot be cleaned is replaced. */
+async function settle(pool: Pool, slot: Slot, job: Job, failed: boolean): Promise<void> {
+  try {
+    // What a failed statement had answered so far would begin the next answer of its connection (seen in chDB 3.4).
+    if (failed || job.spoils) throw new Error('not to be cleaned')
+    for (const [name] of job.settings) await slot.session.queryAsync(`SET ${name} = DEFAULT`)
+    if (job.database !== undefined) await slot.session.queryAsync('USE default')
+  } catch {
+    pool.replace(slot)
+  }
+  pool.give(slot)
 }
 
 async function answerOf(session: Session, { sql, params, format }: Job): Promise<Answer> {

@@ -157,20 +157,31 @@ async function run(
   const job = jobOf(parts, statement, statement.text)
   const format = statement.format ?? job.format
   const head = { queryId, format, compress: parts.compress, summary: EMPTY }
-  if (statement.kind !== 'select' || parts.waitForEnd || !STREAMED.has(format)) {
+  if (statement.kind !== 'select' || !STREAMED.has(format)) {
     const { bytes, rowsRead, bytesRead, elapsedS } = await engine.run(job)
     answer.begin({ ...head, summary: { readRows: rowsRead, readBytes: bytesRead, writtenRows: 0, elapsedS } })
     await answer.write(bytes)
     await answer.end()
     return
   }
-  const chunks = engine.stream(job)
+  const stream = engine.stream(job)
+  const chunks = parts.waitForEnd ? kept(await all(stream)) : stream
   let chunk = await chunks.next()
   answer.begin(head)
   // A client that has gone ends the stream, and with it the engine's work for it.
   while (!chunk.done && (await answer.write(chunk.value))) chunk = await chunks.next()
   await chunks.return()
   await answer.end()
+}
+
+async function all(chunks: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
+  const parts: Uint8Array[] = []
+  for await (const chunk of chunks) parts.push(chunk)
+  return parts
+}
+
+async function* kept(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void> {
+  yield* chunks
 }
 
 const EMPTY: Summary = { readRows: 0, readBytes: 0, writtenRows: 0, elapsedS: 0 }

@@ -23,8 +23,14 @@ export type RequestParts = {
  * Names that are no settings of the engine: they belong to HTTP, or name a user. There are no users here: whoever
  * reaches 127.0.0.1 may do everything, so names, passwords and roles are taken and ignored.
  */
-const NOT_SETTINGS =
-  /^(?:query|query_id|database|default_format|user|password|role|quota_key|stacktrace|buffer_size|wait_end_of_query|readonly|enable_http_compression|http_.*|send_progress_in_http_headers|cancel_http_readonly_queries_on_client_close|add_http_cors_header|param_.*)$/
+const NOT_SETTINGS = new RegExp(
+  `^(?:${[
+    'query|query_id|database|default_format|param_.*',
+    'user|password|role|quota_key|readonly',
+    'stacktrace|buffer_size|wait_end_of_query|enable_http_compression|http_.*',
+    'send_progress_in_http_headers|cancel_http_readonly_queries_on_client_close|add_http_cors_header',
+  ].join('|')})$`,
+)
 
 export function readRequest(request: IncomingMessage, form: URLSearchParams): RequestParts {
   const url = new URL(request.url ?? '/', 'http://front')

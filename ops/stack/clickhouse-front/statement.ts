@@ -114,5 +114,10 @@ const OPAQUE =
 
 /** The text with strings, quoted names and comments blanked, every index unchanged. */
 export function blank(text: string): string {
-  return text.replace(OPAQUE, (found) => found.replace(/[^\n]/g, ' '))
+  const spaces = (found: string) =>
+    found
+      .split('\n')
+      .map((line) => ' '.repeat(line.length))
+      .join('\n')
+  return text.replace(OPAQUE, spaces)
 }

@@ -52,7 +52,7 @@ export function arbitraryValue(tree: Tree): fc.Arbitrary<unknown> {
     case 'float':
       return fc.integer().map((value) => value / 8)
     case 'double':
-      return fc.double({ noNaN: true, min: -1e300, max: 1e300 }).map((value) => Number(value.toPrecision(15)) + 0)
+      return fc.double({ noNaN: true, min: -9e18, max: 9e18 }).map((value) => Number(value.toPrecision(15)) + 0)
     case 'string':
       return fc.string({ unit: 'grapheme', maxLength: 8 })
     case 'enum':

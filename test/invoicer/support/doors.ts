@@ -7,6 +7,7 @@ import type { App } from '../../../schemas/http/door.ts'
 import { PERMISSIONS } from '../../../schemas/http/permissions.ts'
 import { Problem, problemDocument } from '../../../schemas/http/problem.ts'
 import type { TestDatabase } from '../../support/test-database.ts'
+import { memoryUsage } from './memory-usage.ts'
 
 export type Answer = { status: number; body: Record<string, unknown> }
 
@@ -33,7 +34,7 @@ export function buildDoors(database: TestDatabase, deps: Partial<InvoicerDeps> =
   const invoicer = buildInvoicer({
     app,
     pool: database.pool,
-    usage: { quantities: async () => new Map() },
+    usage: memoryUsage([]),
     logger,
     metrics,
     now: () => Date.now(),

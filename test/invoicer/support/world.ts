@@ -10,7 +10,7 @@ import { openRun } from '../../../invoicer/billing/run/open-run.ts'
 import { type RunDeps, runBilling } from '../../../invoicer/billing/run/run-billing.ts'
 import { progressInPostgres } from '../../../invoicer/billing/run/runs.postgres.ts'
 import type { Progress } from '../../../invoicer/billing/run/steps.ts'
-import { type MemoryEvent, memoryUsage } from '../../../invoicer/billing/usage.memory.ts'
+import type { UsageReader } from '../../../invoicer/billing/usage.ts'
 import { collectPayments } from '../../../invoicer/collection/payments/collect-payments.ts'
 import { manualGateway } from '../../../invoicer/collection/payments/gateway.manual.ts'
 import type { ChargeRequest, Gateway } from '../../../invoicer/collection/payments/gateway.ts'
@@ -20,6 +20,7 @@ import { formatMoney } from '../../../schemas/money.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { parseQuantity } from '../../../schemas/quantity.ts'
 import type { TestDatabase } from '../../support/test-database.ts'
+import { type MemoryEvent, memoryUsage } from './memory-usage.ts'
 
 export const NOVEMBER = Date.UTC(2023, 10, 1)
 export const DECEMBER = Date.UTC(2023, 11, 1)
@@ -69,7 +70,7 @@ export type World = Means & {
   plan: (change?: Partial<CreatePlan<Price>>) => Promise<void>
   subscribe: (
     name: string,
-    change?: { startMs?: number; endMs?: number | null; plan?: string; timezone?: string },
+    change?: { startMs?: number; endMs?: number | null; plan?: string; timezone?: string; subjects?: string[] },
   ) => Promise<string>
   use: (subject: string, meter: string, quantity: string, timeMs: number, knownAtMs?: number) => void
   run: (asOfMs?: number, progress?: (write: Progress) => Progress) => Promise<string>
@@ -102,7 +103,7 @@ export async function createWorld(database: TestDatabase, slug: string): Promise
     ...shared,
     usage: memoryUsage(events),
     sealWait: { pollMs: 1, polls: 3 },
-    sleep: async () => answerSeals(database, tenantId),
+    sleep: async () => answerSeals(database, tenantId, memoryUsage(events)),
     collect: (tenant, runId, progress) => collectPayments({ ...shared, gateway }, progress, tenant, runId),
   }
   for (const meter of ['context_tokens', 'generated_tokens']) await createMeter(database, tenantId, meter)
@@ -121,7 +122,8 @@ export async function createWorld(database: TestDatabase, slug: string): Promise
       await inTenant((tx) => createPlan(tx, { ...DEMO_PLAN, ...change }, checkPrice, means))
     },
     subscribe: async (name, change = {}) => {
-      const input = { externalKey: name, name: null, email: null, currency: 'USD', subjects: [name] }
+      const subjects = change.subjects ?? [name]
+      const input = { externalKey: name, name: null, email: null, currency: 'USD', subjects }
       await inTenant((tx) => createCustomer(tx, { ...input, timezone: change.timezone ?? 'UTC' }, means))
       const terms = { startMs: change.startMs ?? NOVEMBER, endMs: change.endMs === undefined ? DECEMBER : change.endMs }
       const { subscription } = await inTenant((tx) =>
@@ -156,22 +158,32 @@ export async function createMeter(database: TestDatabase, tenantId: number, slug
   )
 }
 
-export async function answerSeals(database: TestDatabase, tenantId: number): Promise<void> {
-  await withTenant(database.pool, tenantId, (tx) =>
-    tx.query(
-      `INSERT INTO seals (tenant_id, seal_id, known_before, log_offsets, event_count, digest, sealed_at)
-       SELECT tenant_id, seal_id, known_before, '{}', 7, 340282366920938463463374607431768211455, now()
-       FROM seal_requests ON CONFLICT DO NOTHING`,
-    ),
-  )
+export async function answerSeals(database: TestDatabase, tenantId: number, usage: UsageReader): Promise<void> {
+  await withTenant(database.pool, tenantId, async (tx) => {
+    const { rows } = await tx.query<{ seal_id: string; known_before: Date }>(
+      'SELECT seal_id, known_before FROM seal_requests WHERE seal_id NOT IN (SELECT seal_id FROM seals)',
+    )
+    for (const { seal_id: sealId, known_before: knownBefore } of rows) {
+      const { events, digest } = await usage.identityTotals(tenantId, knownBefore)
+      await tx.query(
+        `INSERT INTO seals (tenant_id, seal_id, known_before, log_offsets, event_count, digest, sealed_at)
+         VALUES (app_tenant(), $1, $2, '{}', $3, $4, now()) ON CONFLICT DO NOTHING`,
+        [sealId, knownBefore, events, digest],
+      )
+    }
+  })
 }
 
 /** A sealer beside a running invoicer: looks for requests until it is stopped. */
-export function startSealer(database: TestDatabase, tenantId: number): { stop: () => Promise<void> } {
+export function startSealer(
+  database: TestDatabase,
+  tenantId: number,
+  usage: UsageReader,
+): { stop: () => Promise<void> } {
   let stopped = false
   const work = (async () => {
     while (!stopped) {
-      await answerSeals(database, tenantId)
+      await answerSeals(database, tenantId, usage)
       await sleep(20)
     }
   })()

@@ -123,9 +123,8 @@ describe('the command', () => {
     const files = await dataDirectory(command.exports)
     command.child.kill('SIGKILL')
     await command.ended
-    for (let waitedMs = 0; waitedMs < 10_000 && readdirSync(command.folder).length > 0; waitedMs += 100)
-      await sleep(100)
-    await sleep(500)
+    const left = () => readdirSync(command.folder).length > 0 || existsSync(files)
+    for (let waitedMs = 0; waitedMs < 20_000 && left(); waitedMs += 100) await sleep(100)
     expect(processesNaming(command.folder)).toEqual([])
     expect(processesNaming(files)).toEqual([])
     expect(readdirSync(command.folder)).toEqual([])

@@ -158,10 +158,11 @@ describe('an invoice that does not hold leaves nothing', () => {
     await expectBilledOnce(world)
   })
 
-  test('a subscription that somebody moved on meanwhile is not billed past its place', async () => {
+  test('a subscription that somebody moved on meanwhile is parked, not billed past its place', async () => {
     const world = await busyWorld()
     const { usage } = world.deps
     world.deps.usage = {
+      ...usage,
       quantities: async (...question) => {
         await world.transact(world.tenantId, (tx) =>
           tx.query('UPDATE subscriptions SET next_period_start = $1, next_period_end = $2', [
@@ -172,7 +173,11 @@ describe('an invoice that does not hold leaves nothing', () => {
         return usage.quantities(...question)
       },
     }
-    await expect(world.run()).rejects.toThrow('billed up to another period')
+    const runId = await world.run()
     expect(await world.invoices()).toEqual([])
+    const { parked } = await world.transact(world.tenantId, (tx) => readRun(tx, runId))
+    expect(parked.map(({ reason }) => reason)).toEqual(
+      NAMES.map((name) => expect.stringContaining(name === 'f' ? 'negative' : 'billed up to another period')),
+    )
   })
 })

@@ -1,6 +1,6 @@
-import type { TenantId } from '../../schemas/http/door.ts'
-import { type Quantity, ZERO } from '../../schemas/quantity.ts'
-import type { MeteredUsage, UsageReader } from './usage.ts'
+import type { MeteredUsage, UsageReader } from '../../../invoicer/billing/usage.ts'
+import type { TenantId } from '../../../schemas/http/door.ts'
+import { type Quantity, ZERO } from '../../../schemas/quantity.ts'
 
 /** An event as a meter counts it; `identity` is its 128-bit hash. */
 export type MemoryEvent = {
@@ -38,6 +38,11 @@ export function memoryUsage(events: readonly MemoryEvent[]): UsageReader {
         })
       }
       return answers
+    },
+    identityTotals: async (tenantId, knownBefore) => {
+      const known = events.filter((event) => event.tenantId === tenantId && event.knownAtMs < knownBefore.getTime())
+      const identities = new Set(known.map((event) => event.identity))
+      return { events: identities.size, digest: [...identities].reduce((sum, one) => (sum + one) % DIGEST_MODULUS, 0n) }
     },
   }
 }

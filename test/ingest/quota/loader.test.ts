@@ -1,0 +1,149 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
+import { createCounterLoader, type LoaderDeps } from '../../../ingest/quota/loader.ts'
+import type { CounterKey } from '../../../ingest/quota/quota-store.ts'
+import { isStoredUpTo, usedMicro } from '../../../ingest/quota/usage.clickhouse.ts'
+import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
+import { type EmbeddedLog, openEmbeddedLog, openUsageStore } from '../../support/embedded-stores.ts'
+import { type EventChange, NOVEMBER_20, recordsOf, usageEvent } from '../../support/log-events.ts'
+
+let store: ClickHouseStore
+let log: EmbeddedLog
+let tenant = 0
+let drains: number
+let queries: number
+let deps: LoaderDeps
+
+beforeAll(async () => {
+  store = await openUsageStore()
+})
+afterAll(() => store.close())
+beforeEach(async () => {
+  log = await openEmbeddedLog(() => NOVEMBER_20)
+  tenant++
+  drains = 0
+  queries = 0
+  await store.command("INSERT INTO meters SELECT {tenant:UInt32}, 'tokens', 1, 'llm.request', 'sum', ['tokens'], []", {
+    tenant,
+  })
+  deps = {
+    quota: log.quota,
+    usage: {
+      ...store,
+      query: async (sql, params) => {
+        queries++
+        return store.query(sql, params)
+      },
+    },
+    writer: log.writer,
+    drain: async () => void drains++,
+    now: () => NOVEMBER_20,
+  }
+  return () => log.close()
+})
+
+const counter = (change: Partial<CounterKey> = {}): CounterKey => ({
+  tenant,
+  subject: 'customer-1',
+  meter: 'tokens',
+  startMs: Date.UTC(2026, 10, 1),
+  endMs: Date.UTC(2026, 11, 1),
+  ...change,
+})
+
+const append = (...events: [string, EventChange][]) =>
+  log.writer.append(
+    recordsOf(
+      events.map(([id, change]) => usageEvent(id, { tenant, ...change })),
+      3,
+    ),
+  )
+
+/** What the pump does. */
+async function storeAll(): Promise<void> {
+  await insertRecords(store, log.lmdb.logId, await log.reader.read([0, 0, 0], 1e9))
+}
+
+async function remaining(key: CounterKey): Promise<bigint | 'missing'> {
+  const limitMicro = 1_000_000_000n
+  const item = { identity: `look-${Math.random()}`, draws: [{ counter: key, micro: 0n, limitMicro }] }
+  const answer = await log.quota.draw([item], NOVEMBER_20, true)
+  return 'missing' in answer ? 'missing' : (answer.decisions[0]?.remainingMicro ?? 0n)
+}
+
+describe('a missing counter is loaded from exact usage', () => {
+  test('of its subject, meter and window alone, each identity once', async () => {
+    await append(
+      ['a', { data: { tokens: 5 } }],
+      ['a', { data: { tokens: 5 }, timeGiven: false }],
+      ['b', { data: { tokens: '2.5000001' } }],
+      ['c', { data: { tokens: 100 }, subject: 'customer-2' }],
+      ['d', { data: { tokens: 100 }, timeMs: Date.UTC(2026, 10, 1) - 1 }],
+      ['e', { data: { tokens: 100 }, timeMs: Date.UTC(2026, 11, 1) }],
+      ['f', { data: { tokens: 1 }, timeMs: Date.UTC(2026, 11, 1) - 1 }],
+      ['g', { data: { tokens: 100 }, type: 'other' }],
+      ['h', { data: { tokens: 100 }, tenant: tenant + 1_000 }],
+    )
+    await storeAll()
+    // Rounded up to micro-units: never too little is drawn.
+    expect(await usedMicro(store, counter(), ['customer-1', 'customer-3'])).toEqual(
+      new Map([['customer-1', 8_500_001n]]),
+    )
+    await createCounterLoader(deps)([counter(), counter({ subject: 'customer-3' })])
+    expect(await remaining(counter())).toBe(1_000_000_000n - 8_500_001n)
+    expect(await remaining(counter({ subject: 'customer-3' }))).toBe(1_000_000_000n)
+  })
+
+  test('with what was accepted but is not stored yet: it waits until usage has caught up with the log', async () => {
+    await append(['a', { data: { tokens: 5 } }])
+    let loaded = false
+    const loading = createCounterLoader(deps)([counter()]).then(() => {
+      loaded = true
+    })
+    for (let look = 0; look < 5; look++) await store.ping()
+    expect(loaded).toBe(false)
+    expect(await isStoredUpTo(store, log.lmdb.logId, await log.writer.ends())).toBe(false)
+    await storeAll()
+    await loading
+    expect(drains).toBe(1)
+    expect(await remaining(counter())).toBe(995_000_000n)
+  })
+
+  test('once, however many requests ask for it', async () => {
+    const load = createCounterLoader(deps)
+    await Promise.all(Array.from({ length: 20 }, () => load([counter(), counter({ subject: 'other' })])))
+    expect(drains).toBe(1)
+    expect(queries).toBe(2)
+  })
+
+  test('together for all subjects of a request: one question for each meter and window', async () => {
+    const subjects = Array.from({ length: 500 }, (_, n) => `s-${n}`)
+    await append(...subjects.map((subject, n): [string, EventChange] => [subject, { subject, data: { tokens: n } }]))
+    await storeAll()
+    const counters = subjects.map((subject) => counter({ subject }))
+    await createCounterLoader(deps)([...counters, counter({ startMs: Date.UTC(2026, 10, 20) })])
+    expect(queries).toBe(3)
+    for (const n of [0, 7, 499])
+      expect(await remaining(counter({ subject: `s-${n}` }))).toBe(1_000_000_000n - BigInt(n) * 1_000_000n)
+  })
+
+  test('and never over one that is counted meanwhile', async () => {
+    await log.quota.load(counter(), 7_000_000n, NOVEMBER_20)
+    await createCounterLoader(deps)([counter()])
+    expect(await remaining(counter())).toBe(993_000_000n)
+  })
+
+  test('usage away closes the limit: the request fails, to be sent again, and the next one tries anew', async () => {
+    let away = true
+    const query: ClickHouseStore['query'] = async (sql, params) => {
+      if (away) throw new Error('away')
+      return store.query(sql, params)
+    }
+    const load = createCounterLoader({ ...deps, usage: { ...store, query } })
+    await expect(load([counter()])).rejects.toMatchObject({ code: 'unavailable' })
+    expect(await remaining(counter())).toBe('missing')
+    away = false
+    await load([counter()])
+    expect(await remaining(counter())).toBe(1_000_000_000n)
+  })
+})

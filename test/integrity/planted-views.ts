@@ -1,0 +1,35 @@
+import { statementsOf } from '../../ops/migrate/migrate.clickhouse.ts'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { schemaFile } from '../../schemas/files.ts'
+
+/** Every copy counts: events are no longer brought together by identity. */
+export function countCopies(store: ClickHouseStore): Promise<void> {
+  return alterView(store, 'GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, version\n')
+}
+
+/** A rebuild adds to what is there: the rows of every run are read, not those of the head's. */
+export function readEveryRun(store: ClickHouseStore): Promise<void> {
+  return alterView(
+    store,
+    'AND (shard, run) IN (SELECT shard, run FROM shard_state(tenant = {tenant:UInt32}))',
+    'AND shard IN (SELECT shard FROM shard_state(tenant = {tenant:UInt32}) WHERE run > 0)',
+  )
+}
+
+/** What is known later counts too: the W of a seal is not looked at where events are read. */
+export function forgetSeals(store: ClickHouseStore): Promise<void> {
+  return alterView(store, 'AND known_at < as_of\n', '\n')
+}
+
+/** The view as the product has it. */
+export function soundView(store: ClickHouseStore): Promise<void> {
+  return alterView(store, '', '')
+}
+
+/** Replaces usage_rows by the product's own text with one change; the change must fit, or there is no planted bug. */
+async function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
+  const view = statementsOf(schemaFile('clickhouse/0002-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
+  if (!view?.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
+  await store.command('DROP VIEW usage_rows')
+  await store.command(view.replace(from, to))
+}

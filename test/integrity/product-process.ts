@@ -1,0 +1,52 @@
+import { randomBytes } from 'node:crypto'
+import { progressInPostgres } from '../../invoicer/billing/run/runs.postgres.ts'
+import type { Progress } from '../../invoicer/billing/run/steps.ts'
+import { createOperatorKey } from '../../ops/access/create-key.ts'
+import { openPool } from '../../ops/access/pool.postgres.ts'
+import { dataFolderOf, kafkaSettingsOf, portOf, ROLES, serversOf } from '../../ops/cli/settings.ts'
+import { runRoles } from '../../ops/cli/run-roles.ts'
+import { findEmbeddedPostgres } from '../../ops/embedded/postgres.ts'
+import { createLogger } from '../../ops/host/logger.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { bookingGateway, killingPorts } from './killing-ports.ts'
+import { plantedPorts } from './planted-ports.ts'
+import { createReach, type TestOrders } from './steps.ts'
+
+/** The product as `start` runs it, with ports that kill this process where the test says, or with a planted bug. */
+const { control, plant } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
+const { env } = process
+const reach = createReach(control)
+const running = await runRoles({
+  roles: ROLES,
+  servers: serversOf(env),
+  kafka: kafkaSettingsOf(env),
+  migrate: true,
+  dataFolder: dataFolderOf(env),
+  host: '127.0.0.1',
+  port: portOf(env),
+  enforceQuota: true,
+  cron: undefined,
+  onLost: () => undefined,
+  version: 'test',
+  logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
+  wrapPorts: (ports) => {
+    const booking = { ...ports, gateway: bookingGateway(ports.gateway, control) }
+    return plantedPorts(killingPorts(booking, reach, ownProgress), plant)
+  },
+})
+process.stdout.write(`ready at ${running.url}\n${(await createOperatorKey(running.stores.pool, randomBytes)).key}\n`)
+process.once('SIGTERM', () => {
+  running.stop().then(() => process.exit(0))
+})
+
+/** What the invoicer does when no progress port is handed in, on a connection for each step. */
+function ownProgress(tenantId: TenantId, runId: string): Progress {
+  return async (step) => {
+    const url = await findEmbeddedPostgres(dataFolderOf(env))
+    if (!url) throw new Error('No Postgres to tell the progress to')
+    const pool = openPool(url, 1, () => undefined)
+    await progressInPostgres((tenant, work) => withTenant(pool, tenant, work), tenantId, runId)(step)
+    await pool.end()
+  }
+}
