@@ -56,7 +56,8 @@ describe('Postgres', () => {
     await expect(migratePostgres(url)).rejects.toThrow(`Migration ${first} failed: relation "api_keys" already exists`)
     expect(await applied()).toEqual([])
     const [row] = await query<{ tables: string }>(
-      "SELECT string_agg(relname, ',' ORDER BY relname) AS tables FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
+      `SELECT string_agg(relname, ',' ORDER BY relname) AS tables
+       FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace`,
     )
     expect(row?.tables).toBe('api_keys,migrations')
     await query('DROP TABLE api_keys')
