@@ -69,8 +69,13 @@ test.each([
   const sound = await createRebuildWorld(store, tenants++, seed)
   expect(await sound.rebuildTwice(), `seed ${seed}`).toEqual([])
   await plant(store)
-  const planted = await createRebuildWorld(store, tenants++, seed)
-  expect((await planted.rebuildTwice()).filter((problem) => problem.includes(mark)).length).toBeGreaterThan(0)
+  // Some worlds have no copy that a merge has not yet removed: five in a row without one are not to be expected.
+  const found: string[] = []
+  for (let world = 0; world < 5 && found.length === 0; world++) {
+    const planted = await createRebuildWorld(store, tenants++, seed + world)
+    found.push(...(await planted.rebuildTwice()).filter((problem) => problem.includes(mark)))
+  }
+  expect(found.length, `seed ${seed}`).toBeGreaterThan(0)
 })
 let tenants = 1
 
