@@ -7,8 +7,8 @@ export default defineConfig({
     globalSetup: ['test/support/postgres-global.ts'],
     // The last reporter has the last word: `N passed, N failed`.
     reporters: ['default', totalsReporter(import.meta.dirname, process.env.npm_lifecycle_event === 'test')],
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // One process a file: chDB binds one data folder a process.
     pool: 'forks',
     maxWorkers: 2,

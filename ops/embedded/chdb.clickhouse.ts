@@ -32,7 +32,7 @@ export async function openChdb(
   const scratch = await scratchFolder(`${folder}-scratch`)
   // The hook that lets chDB stand in for the HTTP connection is experimental, so its option is not typed.
   const open = () => createClient({ connection: createChdbConnection({ path: folder }) } as object)
-  const lender = createLender(Array.from({ length: connections }, open), mostWaiting)
+  const lender = createLender(open, connections, mostWaiting)
   let files = 0
   return {
     query: (sql, params) => lender.lend((client) => rows(client, `${sql} SETTINGS ${READ_LIMITS}`, params)),
@@ -74,9 +74,13 @@ async function scratchFolder(parent: string): Promise<string> {
   return mkdtempSync(join(parent, ours))
 }
 
-/** Lends each client to one piece of work at a time, first come first served. */
-function createLender(clients: ClickHouseClient[], mostWaiting: number): Lender {
-  const free = [...clients]
+/**
+ * Lends each client to one piece of work at a time, first come first served. A client whose statement failed is not lent
+ * again: chDB puts the rows that a failed statement had made before the next answer of the same connection (seen with
+ * throwIf and with max_execution_time), so they could reach another tenant.
+ */
+function createLender(open: () => ClickHouseClient, connections: number, mostWaiting: number): Lender {
+  const free = Array.from({ length: connections }, open)
   const waiting: ((client: ClickHouseClient) => void)[] = []
   const giveBack = (client: ClickHouseClient) => {
     const next = waiting.shift()
@@ -89,19 +93,31 @@ function createLender(clients: ClickHouseClient[], mostWaiting: number): Lender 
     }
     const client = free.pop() ?? (await new Promise<ClickHouseClient>((lent) => waiting.push(lent)))
     try {
-      return await work(client)
-    } finally {
+      const result = await work(client)
       giveBack(client)
+      return result
+    } catch (error) {
+      // The new one first: the last connection on a folder would close the engine with it.
+      giveBack(open())
+      await client.close().catch(() => undefined)
+      throw error
     }
   }
+  const keep = (closing: ClickHouseClient[]) =>
+    new Promise<void>((kept) => {
+      void lend((client) => {
+        closing.push(client)
+        kept()
+        return new Promise<never>(() => undefined)
+      })
+    })
   return {
     lend,
     close: async () => {
       // A connection closed under a running query aborts the engine for the whole process: wait for every one.
-      await Promise.all(
-        clients.map(() => new Promise<void>((closed) => lend(() => new Promise<never>(() => closed())))),
-      )
-      for (const client of clients) await client.close()
+      const closing: ClickHouseClient[] = []
+      await Promise.all(Array.from({ length: connections }, () => keep(closing)))
+      for (const client of closing) await client.close()
     },
   }
 }

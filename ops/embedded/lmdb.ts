@@ -54,7 +54,8 @@ function forgetAfterReboot(folder: string): void {
   const bootedAtS = Math.round(Date.now() / 1_000 - uptime())
   // The clock may be adjusted by a few seconds between two looks; a reboot takes longer.
   const before = existsSync(bootFile) ? Number(readFileSync(bootFile, 'utf8')) : 0
-  if (Math.abs(bootedAtS - before) > 10) rmSync(folder, { recursive: true, force: true })
+  // Not "> 10": a file that is damaged reads as no number at all.
+  if (!(Math.abs(bootedAtS - before) <= 10)) rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   writeFileSync(bootFile, String(bootedAtS))
 }

@@ -16,6 +16,11 @@ const AWAY_CODE = /^(08...|57P0.|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|E
 const AWAY_MESSAGE =
   /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection)/
 
+/** SQLSTATE of a text that Postgres cannot hold. */
+const ZERO_BYTE = '22021'
+/** ClickHouse's codes for its limits of time and memory. */
+const TOO_MUCH = new Set(['159', '241'])
+
 /** Any thrown thing as a problem. What nobody foresaw becomes `internal`, and its message stays inside. */
 export function toProblem(error: unknown): Problem {
   if (error instanceof Problem) return error
@@ -27,6 +32,12 @@ export function toProblem(error: unknown): Problem {
     return new Problem('invalid_request', 'The request could not be read.', { cause: error })
   if (statusCode === 400 && (code === 'ECONNRESET' || code === 'ECONNABORTED'))
     return new Problem('invalid_request', 'The request ended early.', { cause: error })
+  if (code === ZERO_BYTE) return new Problem('invalid_request', 'The request has a zero byte, which no text may hold.')
+  if (code && TOO_MUCH.has(code)) {
+    const detail =
+      'The answer takes more time or memory than one query may: ask for a shorter time or for less at once.'
+    return new Problem('overloaded', detail, { cause: error })
+  }
   if ((code && AWAY_CODE.test(code)) || AWAY_MESSAGE.test(message ?? ''))
     return new Problem('unavailable', 'A store that this needs is away. Try again.', { cause: error })
   return new Problem('internal', 'The error was logged; name the id in `instance` when you report it.', {

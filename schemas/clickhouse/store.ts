@@ -24,9 +24,9 @@ export const KNOWN_UNTIL_NOW_MS = 4_102_444_800_000
 
 /**
  * Whether the statement's data, and not the store, is at fault: then repeating it is no use. Code numbers from
- * ErrorCodes.cpp of ClickHouse: parse errors 6, 27, 33, 36, 117, 130; 748 is what its Avro reader throws.
+ * ErrorCodes.cpp of ClickHouse: parse errors 6, 27, 33, 36, 117, 130; 636 and 748 are what its Avro reader throws.
  */
 export function isDataError(error: unknown): boolean {
   const code = Number((error as { code?: unknown } | undefined)?.code)
-  return [6, 27, 33, 36, 117, 130, 748].includes(code)
+  return [6, 27, 33, 36, 117, 130, 636, 748].includes(code)
 }

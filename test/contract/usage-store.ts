@@ -59,6 +59,16 @@ export function describeUsageStore(name: string, open: () => Promise<ClickHouseS
       expect(await store.query('SELECT 1 AS one')).toEqual([{ one: 1 }])
     })
 
+    test('an error in the middle of a long answer fails the whole query, and nothing of it is in the next', async () => {
+      // chDB put the rows that the failed statement had made before the next answer of its connection.
+      const sql = 'SELECT number, throwIf(number = 900000) AS fine FROM numbers(1000000)'
+      for (let round = 0; round < 3; round++) {
+        await expect(store.query(sql)).rejects.toMatchObject({ code: '395' })
+        const answers = await Promise.all(Array.from({ length: 10 }, () => store.query('SELECT 1 AS one')))
+        expect(answers).toEqual(answers.map(() => [{ one: 1 }]))
+      }
+    })
+
     test('64-bit and wider numbers come back exactly as text', async () => {
       const [row] = await store.query<{ wide: string; decimal: string }>(
         `SELECT toString(toUInt128('340282366920938463463374607431768211455')) AS wide,

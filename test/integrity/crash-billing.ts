@@ -26,6 +26,8 @@ export type CrashedBilling = {
   /** States of all runs of the tenant. */
   runs: string[]
   problems: string[]
+  /** How often the gateway was asked for invoices of the tenant, over both lives of the process. */
+  asked: number
   billAgain: () => Promise<{ run: string; invoicesCreated: number; problems: string[] }>
 }
 
@@ -73,9 +75,15 @@ export async function crashBillingAt(
     reached: marker,
     runs,
     problems: await examine(),
+    asked: await countAsked(rig, tenantId),
     billAgain: async () => {
       const run = await runBilling(tenant)
       return { run: run.state, invoicesCreated: run.invoices_created, problems: await examine() }
     },
   }
+}
+
+async function countAsked(rig: Rig, tenantId: number): Promise<number> {
+  const own = new Set((await readPayments(rig.folder, tenantId)).map(({ invoiceId }) => invoiceId))
+  return readCharges(rig.control).filter(({ invoiceId }) => own.has(invoiceId)).length
 }

@@ -3,6 +3,7 @@ import { RUN_STEPS } from '../../invoicer/billing/run/steps.ts'
 import { apiOf } from '../support/api.ts'
 import type { Product } from '../support/product.ts'
 import { drawSeed } from '../support/random.ts'
+import { SUBJECTS } from './catalog.ts'
 import { type CrashedBilling, crashBillingAt, openBillingCrash } from './crash-billing.ts'
 import { createRig, type Rig } from './kill-nine.ts'
 import type { Step } from './steps.ts'
@@ -16,6 +17,7 @@ const STEPS: [step: Step, nth: number][] = [
   ['charge-begins', 5],
   ['charge-done', 5],
 ]
+const ASKED_AGAIN: Step[] = ['run:settle', 'charge-begins', 'charge-done']
 const seed = drawSeed('invoicer crash')
 let rig: Rig
 let product: Product & { key: string }
@@ -41,6 +43,8 @@ test.each(STEPS)('killed at %s, the run is resumed and bills as if nothing had h
     runs: ['completed'],
     problems: [],
   })
+  // Charged and not settled: the gateway is asked again, under the same key (that is among the problems looked for).
+  expect(crashed.asked > SUBJECTS.length).toBe(ASKED_AGAIN.includes(step))
   // Once more changes nothing: no invoice, no number, no charge.
   const again = await crashed.billAgain()
   expect(again).toEqual({ run: 'completed', invoicesCreated: 0, problems: [] })

@@ -25,7 +25,7 @@ vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
 const seed = drawSeed('planted bugs')
 
 test('acknowledged before it is durable: kill -9 under load loses acknowledged events', async () => {
-  const found = await killNine({ seed, kills: 2, perSecond: 2_000, plant: 'acknowledge-early' })
+  const found = await killNine({ seed, kills: 3, perSecond: 2_000, plant: 'acknowledge-early' })
   expect(found.identities.filter((problem) => problem.startsWith('lost: ')).length).toBeGreaterThan(0)
   expect(found.usage.length).toBeGreaterThan(0)
 })
@@ -41,7 +41,7 @@ test('progress before the insert: what was read when the process died is never s
 })
 
 test('no deduplication: resent events count twice, and so does the invoice', async () => {
-  const found = await killNine({ seed, kills: 1, perSecond: 2_000, plant: 'count-copies' })
+  const found = await killNine({ seed, kills: 3, perSecond: 2_000, plant: 'count-copies' })
   expect(found.identities).toEqual([])
   expect(found.usage.length).toBeGreaterThan(0)
   expect(found.invoices.filter((problem) => problem.includes('has lines')).length).toBeGreaterThan(0)
@@ -69,8 +69,13 @@ test.each([
   const sound = await createRebuildWorld(store, tenants++, seed)
   expect(await sound.rebuildTwice(), `seed ${seed}`).toEqual([])
   await plant(store)
-  const planted = await createRebuildWorld(store, tenants++, seed)
-  expect((await planted.rebuildTwice()).filter((problem) => problem.includes(mark)).length).toBeGreaterThan(0)
+  // Some worlds have no copy that a merge has not yet removed: five in a row without one are not to be expected.
+  const found: string[] = []
+  for (let world = 0; world < 5 && found.length === 0; world++) {
+    const planted = await createRebuildWorld(store, tenants++, seed + world)
+    found.push(...(await planted.rebuildTwice()).filter((problem) => problem.includes(mark)))
+  }
+  expect(found.length, `seed ${seed}`).toBeGreaterThan(0)
 })
 let tenants = 1
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import type { TestProject } from 'vitest/node'
@@ -14,6 +14,8 @@ declare module 'vitest' {
 /** One real PostgreSQL for the whole run; each test file clones the migrated template. */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
   const folder = mkdtempSync(join('/tmp', 'tallyline-test-'))
+  // Postgres' own user must be able to enter when the tests run as root.
+  chmodSync(folder, 0o711)
   const server = await startEmbeddedPostgres(folder)
   const owner = new pg.Client({ connectionString: server.url })
   await owner.connect()
@@ -23,7 +25,6 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   project.provide('postgresUrl', server.url)
   return async () => {
     await server.stop()
-    rmSync(server.folder, { recursive: true, force: true })
     rmSync(folder, { recursive: true, force: true })
   }
 }

@@ -25,11 +25,12 @@ export type Product = Launched & { url: string }
 export const COMMAND = join(REPOSITORY, 'ops/cli/tallyline.ts')
 
 const LOOK_EVERY_MS = 10
-const alive = new Set<number>()
-/** A test file that ends early leaves no process behind. */
+/** Processes that run, by pid: a test file that ends early leaves none behind. */
+const alive = new Map<number, { folder: string | undefined; crash: () => Promise<Exit> }>()
 process.once('exit', () => {
-  for (const pid of alive) process.kill(pid, 'SIGKILL')
+  for (const pid of alive.keys()) process.kill(pid, 'SIGKILL')
 })
+for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1))
 
 /** A folder that the embedded Postgres can enter also when the tests run as root. */
 export function newDataFolder(): string {
@@ -38,8 +39,9 @@ export function newDataFolder(): string {
   return folder
 }
 
-/** Stops the Postgres that a killed product left running, then removes the folder. Its product must have ended. */
+/** Ends what still runs on the folder, the Postgres that a killed product left too, then removes it. */
 export async function removeDataFolder(folder: string): Promise<void> {
+  for (const running of alive.values()) if (running.folder === folder) await running.crash()
   if (await findEmbeddedPostgres(folder)) await (await startEmbeddedPostgres(folder)).stop()
   rmSync(folder, { recursive: true, force: true })
 }
@@ -54,7 +56,6 @@ export function launch(argv: readonly string[], env: Record<string, string>): La
   })
   const { pid } = child
   if (pid === undefined) throw new Error(`${argv[0]} does not start`)
-  alive.add(pid)
   const texts = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
@@ -73,6 +74,7 @@ export function launch(argv: readonly string[], env: Record<string, string>): La
     child.kill(signal)
     return exited
   }
+  alive.set(pid, { folder: env.TALLYLINE_DATA, crash: () => end('SIGKILL') })
   const printed = async (pattern: RegExp) => {
     for (;;) {
       const match = pattern.exec(texts.stdout)

@@ -4,8 +4,14 @@ import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import { countDue } from './due.postgres.ts'
 import { openRun } from './open-run.ts'
 import { type RunDeps, runBilling } from './run-billing.ts'
-import { failRun, listUnfinishedRuns } from './runs.postgres.ts'
+import { failRun, hasUnfinishedRun, listUnfinishedRuns } from './runs.postgres.ts'
 import type { Progress } from './steps.ts'
+
+/**
+ * What keeps a run from its end would keep another one as well, and each tick would add one. But a run can fail for good
+ * where a new one with a new seal would not: so one is opened a day.
+ */
+const NEW_RUN_AFTER_MS = 24 * 3_600_000
 
 /** The part of a pino logger that is needed here. */
 export type ErrorLogger = { error: (members: Record<string, unknown>, message: string) => void }
@@ -22,7 +28,7 @@ export type RunKeeper = {
   continueRun: (tenantId: TenantId, runId: string) => Promise<void>
   /** Continues every run that a crash or an error left. */
   resumeRuns: () => Promise<void>
-  /** What cron calls: first the runs that were left, then one new run for each tenant with due periods. */
+  /** What cron calls: first the runs that were left, then a new run for each tenant with due periods and no such run. */
   tick: () => Promise<void>
   /** Resolves when every run has come to a safe point; nothing is started after it is called. */
   stop: () => Promise<void>
@@ -55,6 +61,7 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
     const asOfMs = deps.now()
     const runId = await deps.transact(tenantId, async (tx) => {
       if ((await countDue(tx, asOfMs, null)) === 0) return undefined
+      if (await hasUnfinishedRun(tx, asOfMs - NEW_RUN_AFTER_MS)) return undefined
       return (await openRun(tx, { asOfMs }, deps)).id
     })
     if (runId !== undefined) await continueRun(tenantId, runId)

@@ -61,6 +61,15 @@ export async function listUnfinishedRuns(tx: TenantTransaction): Promise<string[
   return rows.map((row) => row.id)
 }
 
+/** Whether a run opened after a moment waits for its end. */
+export async function hasUnfinishedRun(tx: TenantTransaction, openedAfterMs: number): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    "SELECT FROM billing_runs WHERE state <> 'completed' AND opened_at > $1 LIMIT 1",
+    [new Date(openedAfterMs)],
+  )
+  return rowCount === 1
+}
+
 /** How many subscriptions the run found due: kept from its first count, whatever a continued run still finds. */
 export async function keepDueCount(tx: TenantTransaction, runId: string, due: number): Promise<void> {
   await tx.query('UPDATE billing_runs SET subscriptions_due = $2 WHERE id = $1 AND subscriptions_due IS NULL', [

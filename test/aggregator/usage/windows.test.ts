@@ -98,17 +98,16 @@ test('a zone is found however it is spelled', async () => {
   expect(spelled).toEqual(await usage('2026-05-01T00:00:00Z', '2026-05-02T00:00:00Z', 'day', 'Europe/Berlin'))
 })
 
-test.each(['hour', 'day', 'month'] satisfies Window[])(
-  'every %s has the events that lie in it, in many zones and around every clock change',
-  async (window) => {
+test('every window has the events that lie in it, in many zones and around their clock changes', async () => {
+  const [from, to] = ['2026-03-20T00:00:00Z', '2026-04-08T00:00:00Z']
+  await quarters(from, to)
+  for (const window of ['hour', 'day', 'month'] satisfies Window[]) {
     for (const zone of ['Europe/London', 'America/Sao_Paulo', 'Africa/Casablanca', 'Asia/Tehran', 'Pacific/Apia']) {
-      const [from, to] = ['2026-03-20T00:00:00Z', '2026-04-08T00:00:00Z']
-      await quarters(from, to)
       const starts = windowStarts(Date.parse(from), Date.parse(to), window, zone)
       const seen = await usage(from, to, window, zone)
       const clipped = starts.map((start) => new Date(Math.max(start, Date.parse(from))).toISOString())
       expect(seen.map(({ start }) => start)).toEqual(clipped)
       for (const one of seen) expect(one.events).toBe((Date.parse(one.end) - Date.parse(one.start)) / QUARTER_MS)
     }
-  },
-)
+  }
+})

@@ -16,6 +16,11 @@ const plan: Plan<Price> = { ...DEMO_PLAN, id: 'plan', createdAtMs: 0 }
 const used = (quantity: string): MeteredUsage => ({ quantity: parseQuantity(quantity), events: 1, digest: 1n })
 const usageOf = (usage: Record<string, string>) => (meter: string) => used(usage[meter] ?? '0')
 const amounts = (draft: { lines: { amountMinor: bigint }[] }) => draft.lines.map((line) => line.amountMinor)
+const perUnit = (unitAmount: string): Price => ({ model: 'per_unit', unit_amount: unitAmount })
+const graduatedBy = (flatAmount: string, unitAmount = '0'): Price => ({
+  model: 'graduated',
+  tiers: [{ up_to: null, unit_amount: unitAmount, flat_amount: flatAmount }],
+})
 const graduated: Price = {
   model: 'graduated',
   tiers: [
@@ -57,6 +62,30 @@ describe('the lines of an invoice', () => {
     expect(() => checkDraft({ ...draft, subtotalMinor: 1n, totalMinor: 1n })).toThrow('differ')
     expect(() => draftInvoice(plan, november, usageOf({ context_tokens: '-100000000' }))).toThrow('negative')
     expect(() => draftInvoice(plan, november, usageOf({ context_tokens: '9'.repeat(26) }))).toThrow('too large')
+  })
+
+  test('are refused where a quantity has more digits than numeric(38, 12), whatever it costs', () => {
+    const free = { ...plan, charges: [{ key: 'u', name: 'U', meter: 'm', price: perUnit('0') }] }
+    const most = '9'.repeat(26)
+    expect(amounts(draftInvoice(free, november, usageOf({ m: `${most}.${'9'.repeat(12)}` })))).toEqual([0n])
+    const tooMuch = { ...used(most), quantity: parseQuantity(most).plus(1) }
+    expect(() => draftInvoice(free, november, () => tooMuch)).toThrow('"u" has more digits than can be stored')
+    expect(() => draftInvoice(free, november, () => ({ ...tooMuch, quantity: tooMuch.quantity.neg() }))).toThrow(
+      'digits',
+    )
+  })
+
+  test('show what proration takes off with 12 places, and round the exact amount', () => {
+    const cut = part(NOVEMBER + 20 * DAY_MS, DECEMBER)
+    const flat = draftInvoice(plan, cut, usageOf({})).lines[0]!.breakdown[1]
+    expect(flat).toMatchObject({ amount: '-13.333333333333' })
+    const tiered = { ...plan, charges: [{ key: 'g', name: 'G', meter: 'm', price: graduatedBy('0.02') }] }
+    const [line] = draftInvoice(tiered, cut, usageOf({ m: '1' })).lines
+    expect(line!.breakdown[1]).toMatchObject({ amount: '-0.013333333333' })
+    // 0.008333333333 + 0.02 × 1/3 is a little less than 0.015; with what is shown it would be 0.015, and round up.
+    const price = graduatedBy('0.02', '0.008333333333')
+    const close = { ...plan, charges: [{ key: 'g', name: 'G', meter: 'm', price }] }
+    expect(amounts(draftInvoice(close, cut, usageOf({ m: '1' })))).toEqual([1n])
   })
 
   test('sum to the total for any usage and any cut', () => {

@@ -87,8 +87,29 @@ describe('customers (TCP-1, TCP-2)', () => {
       body: { code: 'conflict' },
     })
     const taken = await post('/customers', customer('eve', { subjects: ['eve', 'ann'] }))
-    expect(taken).toMatchObject({ status: 409, body: { errors: [{ path: '/subjects/1' }] } })
+    expect(taken).toMatchObject({ status: 409, body: { errors: [{ path: 'subjects.1' }] } })
     expect(await get('/customers/eve')).toMatchObject({ status: 404 })
+  })
+
+  test('are named by id before external key: a key that is the id of another customer names nobody else', async () => {
+    const own = await post('/customers', customer('named', { subjects: ['named'] }))
+    const id = own.body.id as string
+    const shadow = await post('/customers', customer(id, { subjects: ['shadow'] }))
+    expect(shadow).toMatchObject({ status: 201 })
+    expect((await get(`/customers/${id}`)).body).toEqual(own.body)
+    expect((await get(`/customers/${shadow.body.id}`)).body).toEqual(shadow.body)
+    await post('/subscriptions', subscription('of-named', { customer: id }))
+    const ofShadow = await post('/subscriptions', subscription('of-shadow', { customer: shadow.body.id }))
+    for (const [name, key] of [
+      [id, 'of-named'],
+      [shadow.body.id, 'of-shadow'],
+    ]) {
+      const { subscriptions } = (await get(`/subscriptions?customer=${name}`)).body as { subscriptions: object[] }
+      expect(subscriptions).toMatchObject([{ external_key: key }])
+      const { events } = (await get(`/billing-events?customer=${name}`)).body as { events: object[] }
+      expect(events).toHaveLength(2)
+    }
+    expect(ofShadow.body.customer_id).toBe(shadow.body.id)
   })
 
   test('created by ten callers at once are one', async () => {
@@ -139,15 +160,15 @@ describe('plans', () => {
   })
 
   test.each([
-    ['an unknown meter', [{ ...metered, meter: 'nothing' }], '/charges/0/meter'],
-    ['a flat price with a meter', [{ ...flat, meter: 'tokens' }], '/charges/0/meter'],
-    ['a unit price without meter', [flat, { ...metered, meter: undefined }], '/charges/1/meter'],
-    ['two charges of one key', [flat, flat], '/charges/1/key'],
-    ['a negative price', [{ ...flat, price: { model: 'flat', amount: '-1' } }], '/charges/0/price/amount'],
+    ['an unknown meter', [{ ...metered, meter: 'nothing' }], 'charges.0.meter'],
+    ['a flat price with a meter', [{ ...flat, meter: 'tokens' }], 'charges.0.meter'],
+    ['a unit price without meter', [flat, { ...metered, meter: undefined }], 'charges.1.meter'],
+    ['two charges of one key', [flat, flat], 'charges.1.key'],
+    ['a negative price', [{ ...flat, price: { model: 'flat', amount: '-1' } }], 'charges.0.price.amount'],
     [
       'tiers that do not end open',
       [{ ...metered, price: { model: 'graduated', tiers: [{ up_to: '5', unit_amount: '1' }] } }],
-      '/charges/0/price/tiers/0/up_to',
+      'charges.0.price.tiers.0.up_to',
     ],
   ])('with %s are refused', async (_, charges, path) => {
     const answer = await post('/plans', plan('bad', { charges }))
@@ -185,20 +206,49 @@ describe('subscriptions (TCP-2)', () => {
   })
 
   test.each([
-    ['an unknown customer', { customer: 'nobody' }, '/customer'],
-    ['an unknown plan', { plan: 'nothing' }, '/plan'],
-    ['an end in the minute of the start', { end: '2023-11-01T00:00:59Z' }, '/end'],
-    ['a start long ago', { start: '1969-01-01T00:00:00Z' }, '/start'],
-    ['a second that clocks seldom show', { start: '2016-12-31T23:59:60Z' }, '/start'],
+    ['an unknown customer', { customer: 'nobody' }, 'customer'],
+    ['an unknown plan', { plan: 'nothing' }, 'plan'],
+    ['an end in the minute of the start', { end: '2023-11-01T00:00:59Z' }, 'end'],
+    ['a start long ago', { start: '1969-01-01T00:00:00Z' }, 'start'],
+    ['a second that clocks seldom show', { start: '2016-12-31T23:59:60Z' }, 'start'],
   ])('with %s are refused', async (_, change, path) => {
     const answer = await post('/subscriptions', subscription('bad', change))
     expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ path }] } })
   })
 
+  test('that price one meter of one customer at one time are refused, whose usage both would bill', async () => {
+    await post('/customers', customer('twice'))
+    await post('/plans', plan('fee', { charges: [flat] }))
+    const meter = { ...metered, key: 'more', price: { model: 'per_unit', unit_amount: '0.2' } }
+    await post('/plans', plan('dear', { charges: [meter] }))
+    const body = (key: string, change: object) => subscription(key, { customer: 'twice', ...change })
+    const months = { start: '2023-11-01T00:00:00Z', end: '2024-02-01T00:00:00Z' }
+    expect(await post('/subscriptions', body('t-first', months))).toMatchObject({ status: 201 })
+    const overlapping = await post('/subscriptions', body('t-second', { plan: 'dear', start: '2024-01-31T23:59:00Z' }))
+    expect(overlapping).toMatchObject({
+      status: 409,
+      body: { code: 'conflict', detail: expect.stringContaining('"t-first" of this customer prices meter "tokens"') },
+    })
+    expect(await get('/subscriptions/t-second')).toMatchObject({ status: 404 })
+    // Before it, after it, without a meter, of another customer, or the same one again.
+    const before = { plan: 'dear', start: '2023-01-01T00:00:00Z', end: months.start }
+    expect(await post('/subscriptions', body('t-before', before))).toMatchObject({ status: 201 })
+    expect(await post('/subscriptions', body('t-after', { plan: 'dear', start: months.end }))).toMatchObject({
+      status: 201,
+    })
+    expect(await post('/subscriptions', body('t-fee', { plan: 'fee' }))).toMatchObject({ status: 201 })
+    expect(await post('/subscriptions', body('t-first', months))).toMatchObject({ status: 200 })
+    await post('/customers', customer('thrice'))
+    const answers = await Promise.all(
+      [1, 2, 3, 4].map((n) => post('/subscriptions', subscription(`crowd-${n}`, { customer: 'thrice' }))),
+    )
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, 409, 409, 409])
+  })
+
   test('of a plan in another currency than the customer pays are refused', async () => {
     await post('/customers', customer('euro', { currency: 'EUR' }))
     const answer = await post('/subscriptions', subscription('bad', { customer: 'euro' }))
-    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: '/plan' }] } })
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: 'plan' }] } })
   })
 })
 
@@ -236,6 +286,6 @@ describe('the doors', () => {
 
   test('refuse a run as of the future', async () => {
     const answer = await post('/billing-runs', { as_of: '2099-01-01T00:00:00Z' })
-    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: '/as_of' }] } })
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ path: 'as_of' }] } })
   })
 })

@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import { cronOf, dataFolderOf, enforceQuotaOf, portOf } from '../../../ops/cli/settings.ts'
+import { productVersion } from '../../../ops/cli/version.ts'
+
+describe('settings come from the environment, an empty one counts as none', () => {
+  test('TALLYLINE_DATA', () => {
+    expect(dataFolderOf({})).toBe('.tallyline')
+    expect(dataFolderOf({ TALLYLINE_DATA: '' })).toBe('.tallyline')
+    expect(dataFolderOf({ TALLYLINE_DATA: '/a b' })).toBe('/a b')
+  })
+
+  test('PORT', () => {
+    expect(portOf({})).toBe(8081)
+    expect(portOf({ PORT: '' })).toBe(8081)
+    expect(portOf({ PORT: '0' })).toBe(0)
+    expect(portOf({ PORT: '65535' })).toBe(65_535)
+  })
+
+  test.each(['65536', '-1', '80.5', '8081 ', '1e3', '0x50', 'http', '99999999999999999999'])(
+    'PORT=%s is refused with a sentence that says what it must be',
+    (text) => {
+      expect(() => portOf({ PORT: text })).toThrow(`PORT is '${text}': it must be a number from 0 to 65535`)
+    },
+  )
+
+  test('QUOTA_ENFORCEMENT', () => {
+    expect([{}, { QUOTA_ENFORCEMENT: '' }, { QUOTA_ENFORCEMENT: 'true' }].map(enforceQuotaOf)).toEqual([
+      true,
+      true,
+      true,
+    ])
+    expect(enforceQuotaOf({ QUOTA_ENFORCEMENT: 'false' })).toBe(false)
+    for (const text of ['FALSE', 'no', '0', ' false'])
+      expect(() => enforceQuotaOf({ QUOTA_ENFORCEMENT: text })).toThrow('must be true or false')
+  })
+
+  test('BILLING_CRON', () => {
+    expect(cronOf({})).toBe('5 * * * *')
+    expect(cronOf({ BILLING_CRON: '' })).toBe('5 * * * *')
+    expect(cronOf({ BILLING_CRON: '0 3 * * *' })).toBe('0 3 * * *')
+    expect(cronOf({ BILLING_CRON: 'off' })).toBeUndefined()
+  })
+})
+
+test('the product knows its version', () => {
+  expect(productVersion()).toMatch(/^\d+\.\d+\.\d+/)
+})
