@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import { topicEnds } from '../../schemas/event/topic.kafka.ts'
 import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
 import type { EventLogReader, Offsets } from './event-log.ts'
-import { createRecordBuffer } from './record-buffer.ts'
+import { createRecordBuffer, type RecordBuffer } from './record-buffer.ts'
 
 export type KafkaReaderOptions = {
   /** Also the log's name. */
@@ -51,23 +51,7 @@ export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, 
     logger.warn({ error: payload.error }, 'the Kafka consumer starts again'),
   )
 
-  const take = async ({ batch, heartbeat, isRunning, isStale, resolveOffset }: EachBatchPayload): Promise<void> => {
-    while (buffer.bytes() > BUFFER_BYTES && isRunning() && !isStale() && !stopping) {
-      await heartbeat()
-      await sleep(WAIT_FOR_ROOM_MS)
-    }
-    if (!isRunning() || isStale() || stopping) return
-    for (const message of batch.messages) {
-      buffer.push({
-        knownAtMs: Number(message.timestamp),
-        partition: batch.partition,
-        offset: Number(message.offset),
-        batch: message.value ?? Buffer.alloc(0),
-      })
-    }
-    resolveOffset(batch.lastOffset())
-  }
-
+  const take = takeInto(buffer, () => stopping)
   const seek = (partition: number, offset: number) => consumer.seek({ topic, partition, offset: String(offset) })
 
   return {
@@ -100,6 +84,27 @@ export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, 
     },
     ends: () => topicEnds(admin, topic, partitions),
     waitForMore: (waitMs) => buffer.wait(waitMs),
+  }
+}
+
+/** What kafkajs pushes goes into the buffer; while that is full the handler waits, and its session lives on. */
+function takeInto(buffer: RecordBuffer, stopping: () => boolean): (payload: EachBatchPayload) => Promise<void> {
+  return async ({ batch, heartbeat, isRunning, isStale, resolveOffset }) => {
+    const unwanted = () => !isRunning() || isStale() || stopping()
+    while (buffer.bytes() > BUFFER_BYTES && !unwanted()) {
+      await heartbeat()
+      await sleep(WAIT_FOR_ROOM_MS)
+    }
+    if (unwanted()) return
+    for (const message of batch.messages) {
+      buffer.push({
+        knownAtMs: Number(message.timestamp),
+        partition: batch.partition,
+        offset: Number(message.offset),
+        batch: message.value ?? Buffer.alloc(0),
+      })
+    }
+    resolveOffset(batch.lastOffset())
   }
 }
 

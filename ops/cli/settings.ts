@@ -45,7 +45,8 @@ export function refusal(role: Role, servers: Servers): string | undefined {
   const missing = embeddedStores([role], servers)
   if (missing.length === 0) return undefined
   const list = missing.map((store) => `${STORES[store].variable} (${STORES[store].what})`).join(', ')
-  return `The ${role} role shares its stores with other processes, which embedded ones cannot do: set ${list}. "tallyline start" runs all roles in one process.`
+  const why = `The ${role} role shares its stores with other processes, which embedded ones cannot do`
+  return `${why}: set ${list}. "tallyline start" runs all roles in one process.`
 }
 
 /** Where the data lies: TALLYLINE_DATA, or ./.tallyline. */

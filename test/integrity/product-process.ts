@@ -3,12 +3,13 @@ import { progressInPostgres } from '../../invoicer/billing/run/runs.postgres.ts'
 import type { Progress } from '../../invoicer/billing/run/steps.ts'
 import { createOperatorKey } from '../../ops/access/create-key.ts'
 import { openPool } from '../../ops/access/pool.postgres.ts'
-import { dataFolderOf, kafkaSettingsOf, portOf, ROLES, serversOf } from '../../ops/cli/settings.ts'
 import { runRoles } from '../../ops/cli/run-roles.ts'
+import { dataFolderOf, kafkaSettingsOf, portOf, ROLES, serversOf } from '../../ops/cli/settings.ts'
 import { findEmbeddedPostgres } from '../../ops/embedded/postgres.ts'
 import { createLogger } from '../../ops/host/logger.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { allPorts } from './all-ports.ts'
 import { bookingGateway, killingPorts } from './killing-ports.ts'
 import { plantedPorts } from './planted-ports.ts'
 import { createReach, type TestOrders } from './steps.ts'
@@ -31,7 +32,8 @@ const running = await runRoles({
   version: 'test',
   logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
   wrapPorts: (ports) => {
-    const booking = { ...ports, gateway: bookingGateway(ports.gateway, control) }
+    const all = allPorts(ports)
+    const booking = { ...all, gateway: bookingGateway(all.gateway, control) }
     return plantedPorts(killingPorts(booking, reach, ownProgress), plant)
   },
 })
