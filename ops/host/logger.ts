@@ -16,7 +16,9 @@ export function createLogger(options: LoggerOptions = {}): Logger {
   return pino(
     {
       level,
-      base: { service: 'tallyline' },
+      base: {},
+      // A role names itself; a member that stands twice in JSON would be read differently by different readers.
+      mixin: (line) => ('service' in line ? {} : { service: 'tallyline' }),
       messageKey: 'message',
       errorKey: 'error',
       timestamp: () => `,"timestamp":"${new Date().toISOString()}"`,
