@@ -86,6 +86,6 @@ function wholeNumber(env: Env, name: string, fallback: number, most: number): nu
   const text = env[name] || String(fallback)
   const value = Number(text)
   if (!/^\d+$/.test(text) || value > most)
-    throw new Error(`${name} is '${text}': it must be a whole number up to ${most}`)
+    throw new Error(`${name} is '${text}': it must be a number from 0 to ${most}`)
   return value
 }
