@@ -34,7 +34,7 @@ export type Aggregator = {
   check(): Promise<{ ok: boolean; detail: string }>
 }
 
-const SEAL_EVERY_MS = 5_000
+const SEAL_EVERY_MS = 2_000
 const REBUILD_EVERY_MS = 5_000
 const CLEAN_EVERY_MS = 10 * 60_000
 /** Longer without progress of the pump than this is not ready. */
@@ -45,7 +45,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
   const pump = createPump({ reader, store, logger, now })
   let stopping = false
   let started = false
-  const sealDeps = { pool, store, reader, positions: pump.positions, now, stopping: () => stopping }
+  const sealDeps = { pool, store, reader, now, stopping: () => stopping }
   /** One tenant's trouble must not keep the others waiting. */
   const forEachTenant = (name: string, work: (tenant: TenantId) => Promise<unknown>) => async () => {
     for (const { tenantId } of await listTenants(pool)) {

@@ -120,8 +120,10 @@ function allowed(from: string, to: string): boolean {
   if (fromTop === 'test' || fromRest.length + Number(fromFolder !== '') === 0) return true
   if (fromTop === 'schemas') return toTop === 'schemas'
   if (fromTop === 'ops') {
-    if (toTop === 'ops') return toFolder !== 'cli' || fromFolder === 'cli'
-    return toTop === 'schemas' || (fromFolder === 'cli' && ROLES.includes(toTop))
+    // The command puts roles together; the bench measures them from outside and from inside (decision 0004).
+    const seesRoles = fromFolder === 'cli' || fromFolder === 'bench'
+    if (toTop === 'ops') return toFolder !== 'cli' || seesRoles
+    return toTop === 'schemas' || (seesRoles && ROLES.includes(toTop))
   }
   if (!ROLES.includes(fromTop)) return true
   if (toTop === 'schemas') return true

@@ -16,10 +16,16 @@ export function createLmdbLogReader(
   logId: string,
   partitions: number,
 ): EventLogReader {
+  const all = { generation: 1, partitions: Array.from({ length: partitions }, (_, partition) => partition) }
   const committedEnds = () => Array.from({ length: partitions }, (_, partition) => endOf(db, partition))
   return {
     logId,
     partitions,
+    clockMarginMs: 0,
+    start: async () => undefined,
+    stop: async () => undefined,
+    assignment: () => all,
+    stored: () => undefined,
     read: async (nextOffsets, maxBytes) => {
       const ends = committedEnds()
       await db.flushed

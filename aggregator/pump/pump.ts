@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type ClickHouseStore, isDataError } from '../../schemas/clickhouse/store.ts'
 import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
-import type { EventLogReader } from './event-log.ts'
+import type { EventLogReader, Offsets } from './event-log.ts'
 import { insertDeadLetter, insertRecords, storedEnds } from './insert.clickhouse.ts'
 
 export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger: Logger; now: () => number }
@@ -10,8 +10,8 @@ export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger:
 export type Pump = {
   start(): Promise<void>
   stop(): Promise<void>
-  /** Next offset of each partition: all before it is stored, with its marks and ranges. */
-  positions(): readonly number[]
+  /** Next offset of each partition read here: all before it is stored, with its marks and ranges. */
+  positions(): Offsets
   /** When the pump last stored something or found nothing to store. */
   lastProgressMs(): number
 }
@@ -23,12 +23,23 @@ const RETRY_MAX_MS = 5_000
 
 /** One loop owns reading, inserting and progress. It never gives up: while the store is away, the log keeps. */
 export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
-  let positions: number[] = []
+  let positions: (number | undefined)[] = []
+  let generation = -1
   let progressMs = now()
   let stopping = false
   let running: Promise<void> = Promise.resolve()
 
+  /** What others stored counts: a partition that comes to us goes on where its last reader stopped. */
+  const takeOver = async (): Promise<void> => {
+    const assignment = reader.assignment()
+    if (assignment.generation === generation) return
+    const ends = await storedEnds(store, reader.logId, reader.partitions)
+    positions = ends.map((end, partition) => (assignment.partitions.includes(partition) ? end : undefined))
+    generation = assignment.generation
+  }
+
   const step = async (): Promise<void> => {
+    await takeOver()
     const rows = await reader.read(positions, READ_BYTES)
     if (rows.length === 0) {
       progressMs = now()
@@ -36,7 +47,8 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
       return
     }
     await storeRows({ reader, store, logger, now }, rows)
-    positions = advance(positions, rows)
+    for (const { partition, offset } of rows) positions[partition] = Math.max(positions[partition] ?? 0, offset + 1)
+    reader.stored(positions)
     progressMs = now()
   }
 
@@ -56,12 +68,14 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
 
   return {
     start: async () => {
-      positions = await storedEnds(store, reader.logId, reader.partitions)
+      await reader.start()
+      await takeOver()
       running = loop()
     },
     stop: async () => {
       stopping = true
       await running
+      await reader.stop()
     },
     positions: () => positions,
     lastProgressMs: () => progressMs,
@@ -87,10 +101,4 @@ async function storeRows(deps: PumpDeps, rows: readonly LogRow[]): Promise<void>
       await insertDeadLetter(deps.store, deps.reader.logId, only, (error as Error).message.slice(0, 500))
     }
   }
-}
-
-function advance(positions: readonly number[], rows: readonly LogRow[]): number[] {
-  const next = [...positions]
-  for (const row of rows) next[row.partition] = Math.max(next[row.partition] ?? 0, row.offset + 1)
-  return next
 }

@@ -4,6 +4,7 @@ import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 import type { EventLogReader } from '../pump/event-log.ts'
+import { storedEnds } from '../pump/insert.clickhouse.ts'
 import { insertSeal, openSealRequests, type SealRequest } from './seal.postgres.ts'
 import { identityTotals } from './totals.clickhouse.ts'
 
@@ -11,8 +12,6 @@ export type SealDeps = {
   pool: Pool
   store: ClickHouseStore
   reader: EventLogReader
-  /** Next offset of each partition that is stored with its marks and range. */
-  positions: () => readonly number[]
   now: () => number
   stopping: () => boolean
 }
@@ -22,8 +21,9 @@ const LONGEST_WAIT_MS = 1_000
 
 /**
  * Answers the open seal requests of a tenant; returns how many. A request's set is complete when the stored ranges
- * reach the end of the log as seen after W has passed: the log's clock never runs back, so whatever is appended
- * later was known at W or later. Nothing is answered before; a crash leaves the request open.
+ * reach the end of the log as seen after W and the log's clock margin have passed: whatever is appended later was
+ * known at W or later. Nothing is answered before; a crash leaves the request open. Ranges are read from the store,
+ * since other aggregators write them too.
  */
 export async function answerSealRequests(deps: SealDeps, tenant: TenantId): Promise<number> {
   const requests = await withTenant(deps.pool, tenant, openSealRequests)
@@ -41,13 +41,16 @@ export async function answerSealRequests(deps: SealDeps, tenant: TenantId): Prom
 
 /** The offsets reached, or undefined when it cannot be answered now. */
 async function waitUntilComplete(deps: SealDeps, { knownBeforeMs }: SealRequest): Promise<number[] | undefined> {
-  // W lies a millisecond ahead. One further ahead, after the clock was set back, waits its turn, not keeping others.
-  if (knownBeforeMs - deps.now() > LONGEST_WAIT_MS) return undefined
-  while (deps.now() < knownBeforeMs) await sleep(1)
-  const ends = await deps.reader.ends()
+  const { reader, store } = deps
+  const completeFromMs = knownBeforeMs + reader.clockMarginMs
+  // Usually W lies a millisecond ahead. One further ahead (the margin of several clocks, a clock that was set back)
+  // waits for a later turn and keeps no other request waiting.
+  if (completeFromMs - deps.now() > LONGEST_WAIT_MS) return undefined
+  while (deps.now() < completeFromMs) await sleep(1)
+  const ends = await reader.ends()
   while (!deps.stopping()) {
-    const positions = deps.positions()
-    if (ends.every((end, partition) => (positions[partition] ?? 0) >= end)) return ends
+    const stored = await storedEnds(store, reader.logId, reader.partitions)
+    if (ends.every((end, partition) => (stored[partition] ?? 0) >= end)) return ends
     await sleep(POLL_MS)
   }
   return undefined

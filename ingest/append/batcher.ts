@@ -6,12 +6,15 @@ export type BatcherLimits = {
   lingerMs: number
   /** A record holds at most this many events. */
   maxEventsPerRecord: number
+  /** A record holds at most this many bytes of events, unless one event alone is larger: Kafka takes 1 MB at most. */
+  maxRecordBytes: number
   /** Above this many waiting bytes new events are refused. */
   maxQueuedBytes: number
 }
 export const DEFAULT_BATCHER_LIMITS: BatcherLimits = {
   lingerMs: 2,
   maxEventsPerRecord: 250,
+  maxRecordBytes: 512 * 1024,
   maxQueuedBytes: 64 * 1024 ** 2,
 }
 
@@ -39,9 +42,7 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
     const sent: Waiting[] = []
     const records: LogAppend[] = []
     queues.forEach((queue, partition) => {
-      const events = queue.splice(0)
-      for (let from = 0; from < events.length; from += limits.maxEventsPerRecord) {
-        const part = events.slice(from, from + limits.maxEventsPerRecord)
+      for (const part of cut(queue.splice(0), limits)) {
         records.push({ partition, record: encodeBatch(part.map((event) => event.encoded)) })
         sent.push(...part)
       }
@@ -79,4 +80,24 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
       while (underWay.size > 0) await Promise.all(underWay)
     },
   }
+}
+
+/** Cuts waiting events into records. */
+function cut(events: readonly Waiting[], limits: BatcherLimits): Waiting[][] {
+  const parts: Waiting[][] = []
+  let part: Waiting[] = []
+  let bytes = 0
+  for (const event of events) {
+    if (
+      part.length >= limits.maxEventsPerRecord ||
+      (part.length > 0 && bytes + event.encoded.length > limits.maxRecordBytes)
+    ) {
+      parts.push(part)
+      part = []
+      bytes = 0
+    }
+    part.push(event)
+    bytes += event.encoded.length
+  }
+  return part.length > 0 ? [...parts, part] : parts
 }

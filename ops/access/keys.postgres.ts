@@ -1,4 +1,4 @@
-import type { Pool } from 'pg'
+import pg, { type Pool } from 'pg'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { type TenantTransaction, withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 
@@ -56,4 +56,16 @@ export async function insertApiKey(pool: Pool, key: KeyToStore): Promise<void> {
       [key.tenantId, key.publicId, key.sha256, key.operator, key.permissions],
     )
   })
+}
+
+/** Whether any key exists yet, of any tenant: asked as the owner. */
+export async function hasKeys(ownerUrl: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: ownerUrl })
+  await client.connect()
+  try {
+    const { rowCount } = await client.query('SELECT FROM api_keys LIMIT 1')
+    return rowCount === 1
+  } finally {
+    await client.end()
+  }
 }

@@ -9,7 +9,7 @@ import { putTenant } from '../access/put-tenant.ts'
 import { lockFolder } from '../embedded/folder-lock.postgres.ts'
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded/postgres.ts'
 import { migratePostgres } from '../migrate/migrate.postgres.ts'
-import { dataFolderOf, type Env } from './settings.ts'
+import { dataFolderOf, type Env, serversOf } from './settings.ts'
 
 const HELP = `Usage: tallyline keys create --permissions a,b [--tenant SLUG]
 
@@ -50,12 +50,14 @@ export async function keysCommand(argv: string[], env: Env, { stdout, stderr }: 
 
 /** Uses the Postgres of the running product, or starts it for the moment when nothing runs. */
 async function withPostgres<T>(env: Env, work: (url: string) => Promise<T>): Promise<T> {
+  const { databaseUrl } = serversOf(env)
+  if (databaseUrl) return work(databaseUrl)
   const folder = dataFolderOf(env)
   const running = await findEmbeddedPostgres(resolve(folder))
   if (running) return work(running)
   mkdirSync(folder, { recursive: true, mode: process.getuid?.() === 0 ? 0o711 : 0o700 })
   const own = await startEmbeddedPostgres(resolve(folder))
-  const lock = await lockFolder(own.url, () => undefined)
+  const lock = await lockFolder(own.url, resolve(folder), () => undefined)
   try {
     await migratePostgres(own.url)
     return await work(own.url)

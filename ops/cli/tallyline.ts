@@ -1,12 +1,19 @@
 #!/usr/bin/env node
 import { demoCommand } from './demo.command.ts'
 import { keysCommand } from './keys.command.ts'
-import { startCommand } from './start.command.ts'
+import { migrateCommand } from './migrate.command.ts'
+import { serveCommand } from './serve.command.ts'
+import { ROLES, type Role } from './settings.ts'
+import { stackCommand } from './stack.command.ts'
 import { startOwn } from './start-own.ts'
 
 const USAGE = `Usage: tallyline <command>
 
-  start                     everything in one process, on embedded stores
+  start                     all roles in one process; stores are embedded unless a server is named
+  ingest, aggregator, invoicer
+                            one role, on servers
+  migrate                   create and update tables and topics on servers
+  stack                     start the four servers on this machine, for development
   demo [--trace FILE]       the main job on generated data, or on a trace
   keys create               make an API key; also while the product runs
                             --permissions a,b  [--tenant SLUG]
@@ -18,18 +25,25 @@ Each command explains itself with --help.
 async function main(argv: string[]): Promise<number> {
   const [command, ...rest] = argv
   const { env, stdout, stderr } = process
-  if (command === 'start') return startCommand(rest, env, { stdout, stderr })
+  const streams = { stdout, stderr }
+  if (command === 'start' || isRole(command)) return serveCommand(command, rest, env, streams)
+  if (command === 'migrate') return migrateCommand(rest, env, streams)
+  if (command === 'stack') return stackCommand(rest, streams)
   if (command === 'demo') {
     const isTty = stderr.isTTY === true
     return demoCommand(rest, env, { startOwn: () => startOwn(env), stdout, stderr, isTty, signal: interrupted() })
   }
-  if (command === 'keys') return keysCommand(rest, env, { stdout, stderr })
+  if (command === 'keys') return keysCommand(rest, env, streams)
   if (command === undefined || command === '--help' || command === 'help') {
     stdout.write(USAGE)
     return command === undefined ? 1 : 0
   }
   stderr.write(`There is no command '${command}'.\n\n${USAGE}`)
   return 1
+}
+
+function isRole(command: string | undefined): command is Role {
+  return (ROLES as readonly (string | undefined)[]).includes(command)
 }
 
 function interrupted(): AbortSignal {

@@ -2,19 +2,19 @@ import { appendFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Progress } from '../../invoicer/billing/run/steps.ts'
 import type { Gateway } from '../../invoicer/collection/payments/gateway.ts'
-import type { Ports } from '../../ops/cli/start-all.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
+import type { AllPorts } from './all-ports.ts'
 import type { PortStep, Step } from './steps.ts'
 
 type Reach = (step: Step) => void
 
 /** The same ports, but the process dies at the armed step. `progressOf` is what the product would use itself. */
 export function killingPorts(
-  ports: Ports,
+  ports: AllPorts,
   reach: Reach,
   progressOf: (tenantId: TenantId, runId: string) => Progress,
-): Ports {
+): AllPorts {
   const { writer, reader, quota, gateway } = ports
   return {
     ...ports,

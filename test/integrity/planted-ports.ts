@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Ports } from '../../ops/cli/start-all.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import type { AllPorts } from './all-ports.ts'
 import { countCopies } from './planted-views.ts'
 import type { Plant } from './steps.ts'
 
@@ -9,7 +9,7 @@ import type { Plant } from './steps.ts'
 const LATE_MS = 400
 
 /** The ports with one bug in them. The product is the same; the tests that use this must find the bug. */
-export function plantedPorts(ports: Ports, plant: Plant | undefined): Ports {
+export function plantedPorts(ports: AllPorts, plant: Plant | undefined): AllPorts {
   const { writer, quota, store, gateway } = ports
   switch (plant) {
     case undefined:

@@ -3,12 +3,13 @@ import { progressInPostgres } from '../../invoicer/billing/run/runs.postgres.ts'
 import type { Progress } from '../../invoicer/billing/run/steps.ts'
 import { createOperatorKey } from '../../ops/access/create-key.ts'
 import { openPool } from '../../ops/access/pool.postgres.ts'
-import { dataFolderOf, portOf } from '../../ops/cli/settings.ts'
-import { startAll } from '../../ops/cli/start-all.ts'
+import { runRoles } from '../../ops/cli/run-roles.ts'
+import { dataFolderOf, kafkaSettingsOf, portOf, ROLES, serversOf } from '../../ops/cli/settings.ts'
 import { findEmbeddedPostgres } from '../../ops/embedded/postgres.ts'
 import { createLogger } from '../../ops/host/logger.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { allPorts } from './all-ports.ts'
 import { bookingGateway, killingPorts } from './killing-ports.ts'
 import { plantedPorts } from './planted-ports.ts'
 import { createReach, type TestOrders } from './steps.ts'
@@ -17,7 +18,11 @@ import { createReach, type TestOrders } from './steps.ts'
 const { control, plant } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
 const { env } = process
 const reach = createReach(control)
-const running = await startAll({
+const running = await runRoles({
+  roles: ROLES,
+  servers: serversOf(env),
+  kafka: kafkaSettingsOf(env),
+  migrate: true,
   dataFolder: dataFolderOf(env),
   host: '127.0.0.1',
   port: portOf(env),
@@ -27,11 +32,12 @@ const running = await startAll({
   version: 'test',
   logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
   wrapPorts: (ports) => {
-    const booking = { ...ports, gateway: bookingGateway(ports.gateway, control) }
+    const all = allPorts(ports)
+    const booking = { ...all, gateway: bookingGateway(all.gateway, control) }
     return plantedPorts(killingPorts(booking, reach, ownProgress), plant)
   },
 })
-process.stdout.write(`ready at ${running.url}\n${(await createOperatorKey(running.pool, randomBytes)).key}\n`)
+process.stdout.write(`ready at ${running.url}\n${(await createOperatorKey(running.stores.pool, randomBytes)).key}\n`)
 process.once('SIGTERM', () => {
   running.stop().then(() => process.exit(0))
 })

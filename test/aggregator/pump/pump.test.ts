@@ -85,11 +85,11 @@ describe('the pump', () => {
     await first.stop()
     const before = await ends()
     await append(...ids('b', 5))
-    const reads: (readonly number[])[] = []
+    const reads: (readonly (number | undefined)[])[] = []
     const reader: EventLogReader = {
       ...log.reader,
       read: async (positions, maxBytes) => {
-        reads.push(positions)
+        reads.push([...positions])
         return log.reader.read(positions, maxBytes)
       },
     }

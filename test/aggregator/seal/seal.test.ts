@@ -43,7 +43,6 @@ beforeEach(async () => {
     pool: database.pool,
     store,
     reader: log.reader,
-    positions: pump.positions,
     now: () => nowMs,
     stopping: () => stopping,
   }

@@ -85,7 +85,7 @@ beforeEach(() => {
         log.push(...events)
       },
     },
-    { lingerMs: 0, maxEventsPerRecord: 1_000, maxQueuedBytes: 100_000 },
+    { lingerMs: 0, maxRecordBytes: 512 * 1024, maxEventsPerRecord: 1_000, maxQueuedBytes: 100_000 },
   )
   const deps: AcceptDeps = {
     config: {

@@ -5,7 +5,12 @@ import type { EventLogWriter, LogAppend } from '../../../ingest/append/event-log
 import { decodeBatch, encodeEvent } from '../../../schemas/event/usage-batch.avro.ts'
 import { usageEvent } from '../../support/log-events.ts'
 
-const LIMITS: BatcherLimits = { lingerMs: 1_000_000, maxEventsPerRecord: 3, maxQueuedBytes: 10_000 }
+const LIMITS: BatcherLimits = {
+  lingerMs: 1_000_000,
+  maxRecordBytes: 512 * 1024,
+  maxEventsPerRecord: 3,
+  maxQueuedBytes: 10_000,
+}
 
 /** A log that is told when an append ends. */
 type ManualLog = EventLogWriter & {

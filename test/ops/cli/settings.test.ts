@@ -1,5 +1,14 @@
 import { describe, expect, test } from 'vitest'
-import { cronOf, dataFolderOf, enforceQuotaOf, portOf } from '../../../ops/cli/settings.ts'
+import {
+  cronOf,
+  dataFolderOf,
+  embeddedStores,
+  enforceQuotaOf,
+  portOf,
+  ROLES,
+  refusal,
+  serversOf,
+} from '../../../ops/cli/settings.ts'
 import { productVersion } from '../../../ops/cli/version.ts'
 
 describe('settings come from the environment, an empty one counts as none', () => {
@@ -44,4 +53,29 @@ describe('settings come from the environment, an empty one counts as none', () =
 
 test('the product knows its version', () => {
   expect(productVersion()).toMatch(/^\d+\.\d+\.\d+/)
+})
+
+describe('each server switches its own store', () => {
+  const all = {
+    KAFKA_BROKERS: 'a:1, b:2',
+    REDIS_URL: 'redis://r',
+    CLICKHOUSE_URL: 'http://c',
+    DATABASE_URL: 'postgres://p',
+  }
+
+  test('brokers are a list; what is not named is embedded', () => {
+    expect(serversOf(all).kafkaBrokers).toEqual(['a:1', 'b:2'])
+    expect(embeddedStores(ROLES, serversOf(all))).toEqual([])
+    expect(embeddedStores(ROLES, serversOf({ ...all, REDIS_URL: '' }))).toEqual(['redisUrl'])
+    expect(embeddedStores(['invoicer'], serversOf({}))).toEqual(['clickhouseUrl', 'databaseUrl'])
+  })
+
+  test('a role alone is refused the stores that it cannot share, by the names to set', () => {
+    expect(refusal('aggregator', serversOf(all))).toBeUndefined()
+    expect(refusal('invoicer', serversOf({ ...all, KAFKA_BROKERS: '', REDIS_URL: '' }))).toBeUndefined()
+    expect(refusal('aggregator', serversOf({ DATABASE_URL: 'postgres://p' }))).toMatch(
+      /set KAFKA_BROKERS .*CLICKHOUSE_URL/,
+    )
+    expect(refusal('ingest', serversOf({ ...all, REDIS_URL: '' }))).toMatch(/set REDIS_URL/)
+  })
 })

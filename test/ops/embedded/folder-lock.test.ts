@@ -15,7 +15,8 @@ beforeEach(() => {
   lost = []
 })
 
-const lock = (): Promise<FolderLock | undefined> => lockFolder(database.ownerUrl, (error) => lost.push(error.message))
+const lock = (): Promise<FolderLock | undefined> =>
+  lockFolder(database.ownerUrl, '.', (error) => lost.push(error.message))
 
 /** As when its process is killed: the connection ends without a word. */
 async function endConnections(): Promise<void> {

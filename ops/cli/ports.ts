@@ -1,0 +1,88 @@
+import { createKafkaLogReader } from '../../aggregator/pump/event-log.kafka.ts'
+import { createLmdbLogReader } from '../../aggregator/pump/event-log.lmdb.ts'
+import type { EventLogReader } from '../../aggregator/pump/event-log.ts'
+import { createKafkaLogWriter } from '../../ingest/append/event-log.kafka.ts'
+import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
+import type { EventLogWriter } from '../../ingest/append/event-log.ts'
+import { createLmdbQuotaStore } from '../../ingest/quota/quota-store.lmdb.ts'
+import { createRedisQuotaStore, openRedis } from '../../ingest/quota/quota-store.redis.ts'
+import type { QuotaStore } from '../../ingest/quota/quota-store.ts'
+import type { Progress } from '../../invoicer/billing/run/steps.ts'
+import { createClickHouseUsageReader } from '../../invoicer/billing/usage.clickhouse.ts'
+import type { UsageReader } from '../../invoicer/billing/usage.ts'
+import { manualGateway } from '../../invoicer/collection/payments/gateway.manual.ts'
+import type { Gateway } from '../../invoicer/collection/payments/gateway.ts'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+import type { Role } from './settings.ts'
+import type { Stores, StoresOptions } from './stores.ts'
+import type { Undo } from './undo.ts'
+
+/** What stands between the roles and the world. Those of roles that do not run here are not opened. */
+export type Ports = {
+  writer: EventLogWriter | undefined
+  quota: QuotaStore | undefined
+  reader: EventLogReader | undefined
+  /** Of the pump, rebuilds and seals. */
+  store: ClickHouseStore
+  /** Of whoever asks. */
+  reads: ClickHouseStore
+  usage: UsageReader
+  gateway: Gateway
+  progressOf: ((tenantId: TenantId, runId: string) => Progress) | undefined
+}
+
+/** Partitions of the embedded log: more only makes records smaller, fewer leaves the paths of many untested. */
+const EMBEDDED_PARTITIONS = 4
+/** Its members share the partitions among aggregators. */
+const AGGREGATORS = 'tallyline-aggregators'
+
+export async function openPorts(options: StoresOptions, stores: Stores, now: () => number, undo: Undo): Promise<Ports> {
+  const runs = (role: Role) => options.roles.includes(role)
+  const { store, reads } = stores
+  return {
+    writer: runs('ingest') ? await openWriter(stores, now, undo) : undefined,
+    quota: runs('ingest') ? openQuota(options, stores, now) : undefined,
+    reader: runs('aggregator') ? openReader(options, stores) : undefined,
+    store,
+    reads,
+    usage: createClickHouseUsageReader(reads),
+    gateway: manualGateway,
+    progressOf: undefined,
+  }
+}
+
+async function openWriter({ kafka, lmdb }: Stores, now: () => number, undo: Undo): Promise<EventLogWriter> {
+  if (kafka) {
+    const writer = createKafkaLogWriter(kafka.client, kafka.log)
+    await writer.connect()
+    undo.add(() => writer.close())
+    return writer
+  }
+  const { log, logId } = there(lmdb)
+  return createLmdbLogWriter(log, logId, EMBEDDED_PARTITIONS, now)
+}
+
+function openReader({ kafka: settings, logger }: StoresOptions, { kafka, lmdb }: Stores): EventLogReader {
+  if (kafka) {
+    const { sessionTimeoutMs, clockMarginMs } = settings
+    return createKafkaLogReader(
+      kafka.client,
+      { ...kafka.log, groupId: AGGREGATORS, sessionTimeoutMs, clockMarginMs },
+      logger,
+    )
+  }
+  const { log, logId } = there(lmdb)
+  return createLmdbLogReader(log, logId, EMBEDDED_PARTITIONS)
+}
+
+function openQuota({ servers }: StoresOptions, { lmdb }: Stores, now: () => number): QuotaStore {
+  return servers.redisUrl
+    ? createRedisQuotaStore(openRedis(servers.redisUrl))
+    : createLmdbQuotaStore(there(lmdb).quota, now)
+}
+
+function there<T>(opened: T | undefined): T {
+  if (opened === undefined) throw new Error('A store that a role needs was not opened: this is a bug in openStores')
+  return opened
+}

@@ -1,0 +1,139 @@
+import { randomBytes, randomInt } from 'node:crypto'
+import type { Logger } from 'pino'
+import { Registry } from 'prom-client'
+import { v7 as newId } from 'uuid'
+import { buildAggregator } from '../../aggregator/aggregator.ts'
+import { buildIngest } from '../../ingest/ingest.ts'
+import { buildInvoicer } from '../../invoicer/invoicer.ts'
+import type { App, TenantId } from '../../schemas/http/door.ts'
+import { createAuthenticator } from '../access/authenticate.ts'
+import { keyDoor } from '../access/doors/keys.ts'
+import { tenantDoor } from '../access/doors/tenants.ts'
+import { withRawBodies } from '../host/bodies.ts'
+import { listenForConfig } from '../host/config-listener.postgres.ts'
+import { type NamedCheck, serveHealth } from '../host/health.ts'
+import { buildHost } from '../host/server.ts'
+import { openPorts, type Ports } from './ports.ts'
+import { openStores, type Stores, type StoresOptions } from './stores.ts'
+import { createUndo, type Undo } from './undo.ts'
+
+export type RunOptions = StoresOptions & {
+  host: string
+  port: number
+  enforceQuota: boolean
+  cron: string | undefined
+  version: string
+  logger: Logger
+  /** Replaces ports as they are handed to the roles: tests wrap them. The product leaves them as they are. */
+  wrapPorts?: (ports: Ports) => Ports
+}
+
+export type Running = {
+  url: string
+  stores: Stores
+  stop(): Promise<void>
+}
+
+/** A role as the composition sees it. Built before it starts: its doors stand on the application from the beginning. */
+type Part = {
+  start(): Promise<void>
+  stop(): Promise<void>
+  configChanged(table: string, tenant: TenantId): void
+  checks: NamedCheck[]
+}
+
+/** Runs the chosen roles in this process: stores, ports, roles, then the door. Stops in the opposite order. */
+export async function runRoles(options: RunOptions): Promise<Running> {
+  const undo = createUndo(options.logger)
+  try {
+    return await runParts(options, undo)
+  } catch (error) {
+    await undo.run()
+    throw error
+  }
+}
+
+async function runParts(options: RunOptions, undo: Undo): Promise<Running> {
+  const { logger } = options
+  const now = Date.now
+  const stores = await openStores(options, undo)
+  const opened = await openPorts(options, stores, now, undo)
+  const ports = options.wrapPorts ? options.wrapPorts(opened) : opened
+  const metrics = new Registry()
+  const auth = createAuthenticator({ pool: stores.pool, now })
+  const app: App = await buildHost({ logger, metrics, authenticate: auth.authenticate, version: options.version })
+  tenantDoor(app, { pool: stores.pool })
+  keyDoor(app, { pool: stores.pool, randomBytes })
+  const parts = [
+    ...ingestPart(options, app, stores, ports, metrics, now),
+    ...aggregatorPart(options, app, stores, ports, now),
+    ...invoicerPart(options, app, stores, ports, metrics, now),
+  ]
+  const postgres = { name: 'postgres', check: async () => stores.pool.query('SELECT 1').then(() => ({ ok: true })) }
+  serveHealth(app, { logger, checks: [...parts.flatMap((part) => part.checks), postgres] })
+  const changed = (table: string, tenant: TenantId) => {
+    if (table === '*') auth.invalidate()
+    else if (table === 'api_keys') auth.invalidate(tenant)
+    for (const part of parts) part.configChanged(table, tenant)
+  }
+  const listener = listenForConfig(stores.ownerUrl, changed, (error) => logger.warn({ error }, 'config listener'))
+  undo.add(() => listener.stop())
+  for (const part of parts) {
+    undo.add(() => part.stop())
+    await part.start()
+  }
+  undo.add(() => app.close())
+  const url = await app.listen({ host: options.host, port: options.port })
+  return { url, stores, stop: () => undo.run() }
+}
+
+function ingestPart(
+  options: RunOptions,
+  app: App,
+  stores: Stores,
+  ports: Ports,
+  metrics: Registry,
+  now: () => number,
+): Part[] {
+  const { writer, quota, reads: usage } = ports
+  if (!writer || !quota) return []
+  const { enforceQuota, logger } = options
+  const role = buildIngest({
+    app,
+    withRawBodies,
+    pool: stores.pool,
+    writer,
+    quota,
+    usage,
+    enforceQuota,
+    logger,
+    metrics,
+    now,
+  })
+  const check = async () => writer.ends().then(() => ({ ok: true }))
+  return [{ ...role, checks: [{ name: 'event log', check }] }]
+}
+
+function aggregatorPart(options: RunOptions, app: App, stores: Stores, ports: Ports, now: () => number): Part[] {
+  const { reader, store, reads } = ports
+  if (!reader) return []
+  const random20 = () => randomInt(2 ** 20)
+  const role = buildAggregator({ app, pool: stores.pool, store, reads, reader, logger: options.logger, now, random20 })
+  return [{ ...role, checks: [{ name: 'aggregator', check: role.check }] }]
+}
+
+function invoicerPart(
+  options: RunOptions,
+  app: App,
+  stores: Stores,
+  ports: Ports,
+  metrics: Registry,
+  now: () => number,
+): Part[] {
+  if (!options.roles.includes('invoicer')) return []
+  const { usage, gateway, progressOf } = ports
+  const { logger, cron } = options
+  const means = { now, newId, cron, ...(progressOf ? { progressOf } : {}) }
+  const role = buildInvoicer({ app, pool: stores.pool, usage, gateway, logger, metrics, ...means })
+  return [{ ...role, configChanged: () => undefined, checks: [] }]
+}
