@@ -24,10 +24,15 @@ const tables = async () =>
   ).rows
 
 describe('row-level security, from the first migration (invariant 7, EPIC-5)', () => {
-  test('is forced on every table that has a tenant, and only the list of migrations has none', async () => {
+  test('is forced on every table that has a tenant, and only the lists of migrations and of logs have none', async () => {
     const all = await tables()
     expect(all.length).toBeGreaterThan(15)
-    expect(all.filter(({ tenant }) => !tenant).map(({ name }) => name)).toEqual(['migrations'])
+    expect(
+      all
+        .filter(({ tenant }) => !tenant)
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(['event_logs', 'migrations'])
     for (const one of all.filter(({ tenant }) => tenant))
       expect(one).toMatchObject({ security: true, forced: true, policies: expect.stringMatching(/^[1-9]/) })
   })
