@@ -1,11 +1,11 @@
 import type { Caller } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
-import type { Batcher } from '../append/batcher.ts'
+import { type Batcher, bytesOf } from '../append/batcher.ts'
 import { formatMicro } from '../quota/limit.ts'
 import type { CounterKey, QuotaDecision, QuotaItem, QuotaStore } from '../quota/quota-store.ts'
 import type { ConfigCache, TenantConfig } from './config.ts'
 import type { Outcome } from './outcome.ts'
-import { type Prepared, prepareEvent, type Rejected } from './prepare.ts'
+import { createPrepare, type Prepared, type Rejected } from './prepare.ts'
 
 export type AcceptDeps = {
   config: ConfigCache
@@ -21,7 +21,9 @@ export type AcceptDeps = {
 /** What happened to one event, and what is known of it for logs and metrics. */
 export type Accepted = { outcome: Outcome; event: Prepared | undefined }
 
+/** The first copy of an identity in the request. */
 type Candidate = { index: number; event: Prepared }
+type Copy = Candidate & { of: Candidate }
 
 const LOAD_ROUNDS = 3
 /** An unknown type is refused only if it is unknown to a configuration younger than this. */
@@ -34,40 +36,35 @@ const UNKNOWN_TYPE_FRESH_MS = 200
  */
 export async function acceptEvents(deps: AcceptDeps, caller: Caller, events: readonly unknown[]): Promise<Accepted[]> {
   const prepared = await prepareAll(deps, caller, events)
-  const results: Accepted[] = prepared.map((one) =>
-    'outcome' in one
-      ? { outcome: one, event: undefined }
-      : { outcome: { outcome: 'accepted', id: one.id }, event: one },
-  )
-  const first = new Map<string, Candidate>()
-  const copies: { index: number; event: Prepared; of: Candidate }[] = []
-  prepared.forEach((one, index) => {
-    if ('outcome' in one) return
-    const before = first.get(one.identity)
-    if (before) copies.push({ index, event: one, of: before })
-    else first.set(one.identity, { index, event: one })
-  })
-  const candidates = [...first.values()]
-  checkRoom(
-    deps.batcher,
-    [...candidates, ...copies].map(({ event }) => event),
-  )
-  const decisions = await drawQuotas(
-    deps,
-    candidates.map(({ event }) => event),
-  )
-  await Promise.all(
-    candidates.map(async ({ index, event }, place) => {
-      results[index] = { outcome: await appendOne(deps, event, decisions[place]), event }
-    }),
-  )
-  await Promise.all(
-    copies.map(async ({ index, event, of }) => {
-      const outcome = await appendCopy(deps, event, of.event, results[of.index]?.outcome)
-      results[index] = { outcome, event }
-    }),
-  )
+  const results: Accepted[] = []
+  const { candidates, copies } = sortOut(prepared, results)
+  checkRoom(deps.batcher, candidates, copies)
+  const decisions = await drawQuotas(deps, candidates)
+  await appendFirst(deps, candidates, decisions, results)
+  if (copies.length > 0) await appendCopies(deps, copies, results)
   return results
+}
+
+/** Notes what was rejected, and tells first copies of an identity from later ones. */
+function sortOut(prepared: readonly (Prepared | Rejected)[], results: Accepted[]) {
+  const first = new Map<string, Candidate>()
+  const candidates: Candidate[] = []
+  const copies: Copy[] = []
+  prepared.forEach((event, index) => {
+    if ('outcome' in event) {
+      results[index] = { outcome: event, event: undefined }
+      return
+    }
+    const of = first.get(event.identity)
+    if (of) {
+      copies.push({ index, event, of })
+      return
+    }
+    const candidate = { index, event }
+    first.set(event.identity, candidate)
+    candidates.push(candidate)
+  })
+  return { candidates, copies }
 }
 
 async function prepareAll(
@@ -76,9 +73,10 @@ async function prepareAll(
   events: readonly unknown[],
 ): Promise<(Prepared | Rejected)[]> {
   const nowMs = deps.now()
+  const { partitions } = deps
   const mayBackfill = caller.permissions.has('billing:usage:backfill')
   const prepare = (config: TenantConfig) =>
-    events.map((raw) => prepareEvent(raw, caller.tenantId, config, nowMs, mayBackfill, deps.partitions))
+    events.map(createPrepare({ tenant: caller.tenantId, config, nowMs, mayBackfill, partitions }))
   const config = await deps.config.get(caller.tenantId)
   const prepared = prepare(config)
   const unknown = prepared.some((one) => 'outcome' in one && one.code === 'unknown_type')
@@ -87,8 +85,8 @@ async function prepareAll(
   return prepare(await deps.config.atLeast(caller.tenantId, nowMs))
 }
 
-function checkRoom(batcher: Batcher, events: readonly Prepared[]): void {
-  const bytes = events.reduce((sum, event) => sum + event.encoded.length, 0)
+function checkRoom(batcher: Batcher, candidates: readonly Candidate[], copies: readonly Copy[]): void {
+  const bytes = bytesOf(candidates.map(({ event }) => event)) + bytesOf(copies.map(({ event }) => event))
   if (!batcher.hasRoom(bytes)) {
     throw new Problem(
       'overloaded',
@@ -98,15 +96,18 @@ function checkRoom(batcher: Batcher, events: readonly Prepared[]): void {
   }
 }
 
-/** Decisions in the order of the events; undefined for those without a limit. */
-async function drawQuotas(deps: AcceptDeps, events: readonly Prepared[]): Promise<(QuotaDecision | undefined)[]> {
-  const items = events.filter((event) => event.draws.length > 0).map(itemOf)
-  if (items.length === 0) return events.map(() => undefined)
+/** Decisions in the order of the candidates; undefined for those without a limit. */
+async function drawQuotas(
+  deps: AcceptDeps,
+  candidates: readonly Candidate[],
+): Promise<readonly (QuotaDecision | undefined)[]> {
+  const items = candidates.flatMap(({ event }) => (event.draws.length > 0 ? [itemOf(event)] : []))
+  if (items.length === 0) return []
   for (let round = 0; round < LOAD_ROUNDS; round++) {
     const answer = await deps.quota.draw(items, deps.now(), deps.enforceQuota)
     if ('decisions' in answer) {
-      const decisions = answer.decisions[Symbol.iterator]()
-      return events.map((event) => (event.draws.length > 0 ? decisions.next().value : undefined))
+      let next = 0
+      return candidates.map(({ event }) => (event.draws.length > 0 ? answer.decisions[next++] : undefined))
     }
     await deps.loadCounters(answer.missing)
   }
@@ -117,46 +118,68 @@ function itemOf(event: Prepared): QuotaItem {
   return { identity: event.identity, draws: event.draws }
 }
 
-async function appendOne(deps: AcceptDeps, event: Prepared, decision: QuotaDecision | undefined): Promise<Outcome> {
-  const { id } = event
-  const remaining = decision && formatMicro(decision.remainingMicro)
-  if (decision && !decision.taken) return { outcome: 'quota_exceeded', id, quota_remaining: remaining ?? '0' }
-  if (!(await append(deps, event))) {
-    // What an earlier request drew for the same identity stays: that copy may be in the log.
-    if (decision?.drawn) await deps.quota.giveBack([itemOf(event)])
-    return failed(event)
-  }
-  return {
-    outcome: 'accepted',
-    id,
-    ...(remaining === undefined ? {} : { quota_remaining: remaining }),
-    ...(decision?.over ? { over_quota: true as const } : {}),
-  }
+/** All that the quota let through becomes durable together, or none of it is known to be. */
+async function appendFirst(
+  deps: AcceptDeps,
+  candidates: readonly Candidate[],
+  decisions: readonly (QuotaDecision | undefined)[],
+  results: Accepted[],
+): Promise<void> {
+  const appended: Prepared[] = []
+  const drawn: QuotaItem[] = []
+  candidates.forEach(({ event }, place) => {
+    const decision = decisions[place]
+    if (decision && !decision.taken) return
+    appended.push(event)
+    if (decision?.drawn) drawn.push(itemOf(event))
+  })
+  const durable = await append(deps, appended)
+  // What an earlier request drew for the same identity stays: that copy may be in the log.
+  if (!durable && drawn.length > 0) await deps.quota.giveBack(drawn)
+  candidates.forEach(({ index, event }, place) => {
+    results[index] = { outcome: outcomeOf(event, decisions[place], durable), event }
+  })
+}
+
+function outcomeOf({ id }: Prepared, decision: QuotaDecision | undefined, durable: boolean): Outcome {
+  if (!decision) return durable ? { outcome: 'accepted', id } : failed(id)
+  const remaining = formatMicro(decision.remainingMicro)
+  if (!decision.taken) return { outcome: 'quota_exceeded', id, quota_remaining: remaining }
+  if (!durable) return failed(id)
+  if (decision.over) return { outcome: 'accepted', id, quota_remaining: remaining, over_quota: true }
+  return { outcome: 'accepted', id, quota_remaining: remaining }
 }
 
 /**
- * A later copy of an identity in the same request. After a first one that was not taken it is not taken either: it
+ * Later copies of an identity in the same request. After a first one that was not taken they are not taken either: they
  * would count, past the quota. After one that was, a copy with another payload is kept, so that the conflict is seen
  * and listed; it never counts.
  */
-async function appendCopy(
-  deps: AcceptDeps,
-  event: Prepared,
-  first: Prepared,
-  ofFirst: Outcome | undefined,
-): Promise<Outcome> {
-  if (ofFirst && ofFirst.outcome !== 'accepted') return ofFirst
-  if (!first.encoded.equals(event.encoded) && !(await append(deps, event))) return failed(event)
-  return { outcome: 'duplicate', id: event.id }
+async function appendCopies(deps: AcceptDeps, copies: readonly Copy[], results: Accepted[]): Promise<void> {
+  const wasTaken = ({ of }: Copy) => results[of.index]?.outcome.outcome === 'accepted'
+  const differs = ({ event, of }: Copy) => !of.event.encoded.equals(event.encoded)
+  const conflicting = copies.filter((copy) => wasTaken(copy) && differs(copy))
+  const durable = await append(
+    deps,
+    conflicting.map(({ event }) => event),
+  )
+  for (const copy of copies) {
+    const { index, event, of } = copy
+    const ofFirst = results[of.index]?.outcome
+    if (ofFirst && !wasTaken(copy)) results[index] = { outcome: ofFirst, event }
+    else if (!durable && differs(copy)) results[index] = { outcome: failed(event.id), event }
+    else results[index] = { outcome: { outcome: 'duplicate', id: event.id }, event }
+  }
 }
 
-async function append(deps: AcceptDeps, event: Prepared): Promise<boolean> {
-  return deps.batcher.add(event.partition, event.encoded).then(
+async function append(deps: AcceptDeps, events: readonly Prepared[]): Promise<boolean> {
+  if (events.length === 0) return true
+  return deps.batcher.add(events).then(
     () => true,
     () => false,
   )
 }
 
-function failed({ id }: Prepared): Outcome {
+function failed(id: string): Outcome {
   return { outcome: 'failed', id, retryable: true, message: 'The event log did not take it: send it again' }
 }

@@ -6,14 +6,13 @@ import { parseQuantity } from '../../schemas/quantity.ts'
 import { compileEventType, type EventType } from '../event-types/avro-schema.ts'
 import { listEventTypes } from '../event-types/event-type.postgres.ts'
 import { type QuotaLimit, toMicroFloor } from '../quota/limit.ts'
-import { type MeterRow, readLimits, readMeters } from './config.postgres.ts'
+import { type LimitRow, type MeterRow, readLimits, readMeters } from './config.postgres.ts'
 
 /** What the edge knows of a tenant. Never changed in place: a refresh makes a new one. */
 export type TenantConfig = {
   types: ReadonlyMap<string, EventType>
   metersOfType: ReadonlyMap<string, readonly MeterRow[]>
-  /** By `limitKey`. */
-  limits: ReadonlyMap<string, QuotaLimit>
+  limitsOfSubject: ReadonlyMap<string, readonly QuotaLimit[]>
   loadedAtMs: number
 }
 
@@ -30,10 +29,6 @@ type Loading = { startedMs: number; config: Promise<TenantConfig> }
 
 const FRESH_MS = 10_000
 
-export function limitKey(subject: string, meter: string): string {
-  return `${subject}\n${meter}`
-}
-
 export function createConfigCache(deps: { pool: Pool; now: () => number }): ConfigCache {
   const known = new Map<TenantId, TenantConfig>()
   const stale = new Set<TenantId>()
@@ -43,13 +38,8 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
     try {
       const config = await withTenant(deps.pool, tenant, async (tx) => ({
         types: new Map((await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema)])),
-        metersOfType: byType(await readMeters(tx)),
-        limits: new Map(
-          (await readLimits(tx)).map((row) => [
-            limitKey(row.subject, row.meter),
-            { meter: row.meter, period: row.period, limitMicro: toMicroFloor(parseQuantity(row.limit)) },
-          ]),
-        ),
+        metersOfType: groupBy(await readMeters(tx), (meter) => meter.eventType),
+        limitsOfSubject: limitsBySubject(await readLimits(tx)),
         loadedAtMs,
       }))
       // One that was overtaken may have read what was there before a change.
@@ -96,8 +86,23 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
   }
 }
 
-function byType(meters: readonly MeterRow[]): Map<string, MeterRow[]> {
-  const groups = new Map<string, MeterRow[]>()
-  for (const meter of meters) groups.set(meter.eventType, [...(groups.get(meter.eventType) ?? []), meter])
+function limitsBySubject(rows: readonly LimitRow[]): Map<string, QuotaLimit[]> {
+  const limits = new Map<string, QuotaLimit[]>()
+  for (const [subject, ofSubject] of groupBy(rows, (row) => row.subject)) {
+    const limitOf = ({ meter, period, limit }: LimitRow) => {
+      return { meter, period, limitMicro: toMicroFloor(parseQuantity(limit)) }
+    }
+    limits.set(subject, ofSubject.map(limitOf))
+  }
+  return limits
+}
+
+function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>()
+  for (const row of rows) {
+    const group = groups.get(keyOf(row))
+    if (group) group.push(row)
+    else groups.set(keyOf(row), [row])
+  }
   return groups
 }

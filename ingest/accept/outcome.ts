@@ -12,8 +12,8 @@ export type Outcome =
 export type OutcomeKind = Outcome['outcome']
 export const OUTCOME_KINDS: readonly OutcomeKind[] = ['accepted', 'duplicate', 'rejected', 'quota_exceeded', 'failed']
 
-export function countOutcomes(outcomes: readonly Outcome[]): Record<OutcomeKind, number> {
+export function countOutcomes(results: readonly { outcome: Outcome }[]): Record<OutcomeKind, number> {
   const counts = { accepted: 0, duplicate: 0, rejected: 0, quota_exceeded: 0, failed: 0 }
-  for (const { outcome } of outcomes) counts[outcome]++
+  for (const { outcome } of results) counts[outcome.outcome]++
   return counts
 }

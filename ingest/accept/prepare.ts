@@ -1,14 +1,13 @@
-import { identityKey, idTimeMs, partitionOf, shardOf } from '../../schemas/event/identity.ts'
-import { encodeEvent } from '../../schemas/event/usage-batch.avro.ts'
+import { type Located, locate } from '../../schemas/event/identity.ts'
+import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
-import { parseQuantity, type Quantity } from '../../schemas/quantity.ts'
-import type { JsonValue } from '../event-types/json.ts'
-import { toMicro, windowOf } from '../quota/limit.ts'
-import type { QuotaDraw } from '../quota/quota-store.ts'
+import type { JsonObject } from '../event-types/json.ts'
+import { type QuotaLimit, toMicro, windowOf } from '../quota/limit.ts'
+import type { CounterKey, QuotaDraw } from '../quota/quota-store.ts'
 import { type CloudEvent, readCloudEvent } from './cloud-event.ts'
 import type { MeterRow } from './config.postgres.ts'
-import { limitKey, type TenantConfig } from './config.ts'
-import { readMeterValue } from './meter-value.ts'
+import type { TenantConfig } from './config.ts'
+import { type MeterValue, readMeterValue } from './meter-value.ts'
 import type { Outcome } from './outcome.ts'
 
 /** An event that may be appended: checked, encoded, with what it draws on. */
@@ -19,98 +18,102 @@ export type Prepared = {
   identity: string
   partition: number
   encoded: Buffer
-  draws: QuotaDraw[]
+  draws: readonly QuotaDraw[]
 }
 export type Rejected = Extract<Outcome, { outcome: 'rejected' }>
 
+/** What is the same for all events of a request. */
+export type PrepareOptions = {
+  tenant: TenantId
+  config: TenantConfig
+  nowMs: number
+  /** The credential has billing:usage:backfill. */
+  mayBackfill: boolean
+  partitions: number
+}
+
 const DAY_MS = 86_400_000
 const ID_RETENTION_MS = 7 * 366 * DAY_MS
-const ONE = parseQuantity('1')
+const NO_DRAWS: readonly QuotaDraw[] = []
 
-/** Checks one event and encodes it. Pure: time, permission and configuration are arguments. */
-export function prepareEvent(
-  raw: unknown,
-  tenant: TenantId,
-  config: TenantConfig,
-  nowMs: number,
-  mayBackfill: boolean,
-  partitions: number,
-): Prepared | Rejected {
-  const read = readCloudEvent(raw, nowMs, { mayBackfill })
-  if (!read.ok) return { outcome: 'rejected', ...(read.id === undefined ? {} : { id: read.id }), ...refusal(read) }
-  const { event } = read
-  const reject = (code: string, path: string, message: string): Rejected => ({
-    outcome: 'rejected',
-    id: event.id,
-    code,
-    path,
-    message,
-  })
-  const wrongTime = checkIdTime(event.id, nowMs)
-  if (wrongTime) return reject('id_time', 'id', wrongTime)
-  const type = config.types.get(event.type)
-  if (!type)
-    return reject(
-      'unknown_type',
-      'type',
-      `Register the schema of ${event.type} first: PUT /api/v1/event-types/${event.type}`,
-    )
-  const checked = type.validate(event.data)
-  if (!checked.ok) return reject(checked.code, checked.path, checked.message)
-  const draws: QuotaDraw[] = []
-  for (const meter of config.metersOfType.get(event.type) ?? []) {
-    const quantity = quantityOf(meter, checked.value)
-    if (quantity === undefined) {
-      const path = `data.${meter.valuePath.join('.')}`
-      return reject(
-        'invalid_quantity',
-        path,
-        `Meter ${meter.slug} needs a decimal here: not negative, at most 26 digits before and 12 after the point`,
-      )
-    }
-    const draw = drawOf(tenant, event, meter, quantity, config)
-    if (draw) draws.push(draw)
+/** Checks events one by one and encodes them. Draws on the same counter share its key, so that it is looked up once. */
+export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepared | Rejected {
+  const { tenant, config, nowMs, partitions } = options
+  const counterOf = counterKeys(tenant)
+  return (raw) => {
+    const read = readCloudEvent(raw, nowMs, options)
+    if (!read.ok) return rejected(read.id, read.code, read.path, read.message)
+    const { event } = read
+    const { id, source, subject, timeMs, timeGiven } = event
+    const located = locate({ tenant, source, id }, partitions)
+    const wrongTime = checkIdTime(located, nowMs)
+    if (wrongTime) return rejected(id, 'id_time', 'id', wrongTime)
+    const type = config.types.get(event.type)
+    if (!type) return unknownType(event)
+    const checked = type.validate(event.data)
+    if (!checked.ok) return rejected(id, checked.code, checked.path, checked.message)
+    const draws = drawsOf(event, checked.value, config, counterOf)
+    if ('outcome' in draws) return draws
+    const { key: identity, shard, partition } = located
+    const data = checked.json
+    const encoded = encodeEvent({ tenant, source, id, shard, type: event.type, subject, timeMs, timeGiven, data })
+    return { id, type: event.type, subject, identity, partition, encoded, draws }
   }
-  return { ...encodeFor(tenant, event, checked.json, partitions), draws }
 }
 
-function refusal({ code, path, message }: { code: string; path: string; message: string }) {
-  return { code, path, message }
+function rejected(id: string | undefined, code: string, path: string, message: string): Rejected {
+  return { outcome: 'rejected', ...(id === undefined ? {} : { id }), code, path, message }
 }
 
-function quantityOf(meter: MeterRow, value: JsonValue): Quantity | undefined {
-  return meter.aggregation === 'count' ? ONE : readMeterValue(value, meter.valuePath)
+function unknownType({ id, type }: CloudEvent): Rejected {
+  const message = `Register the schema of ${type} first: PUT /api/v1/event-types/${type}`
+  return rejected(id, 'unknown_type', 'type', message)
 }
 
-function drawOf(
-  tenant: TenantId,
+/** Every meter of the type must be able to count the event, also one without a limit. */
+function drawsOf(
   event: CloudEvent,
-  meter: MeterRow,
-  quantity: Quantity,
+  data: JsonObject,
   config: TenantConfig,
-): QuotaDraw | undefined {
-  const limit = config.limits.get(limitKey(event.subject, meter.slug))
-  if (!limit) return undefined
-  const counter = { tenant, subject: event.subject, meter: meter.slug, ...windowOf(event.timeMs, limit.period) }
-  return { counter, micro: toMicro(quantity), limitMicro: limit.limitMicro }
+  counterOf: (event: CloudEvent, limit: QuotaLimit) => CounterKey,
+): readonly QuotaDraw[] | Rejected {
+  const meters = config.metersOfType.get(event.type)
+  if (!meters) return NO_DRAWS
+  const limits = config.limitsOfSubject.get(event.subject)
+  const draws: QuotaDraw[] = []
+  for (const meter of meters) {
+    const quantity = quantityOf(meter, data)
+    if (quantity === undefined) return noQuantity(event, meter)
+    const limit = limits?.find((one) => one.meter === meter.slug)
+    if (!limit) continue
+    draws.push({ counter: counterOf(event, limit), micro: toMicro(quantity), limitMicro: limit.limitMicro })
+  }
+  return draws
 }
 
-function encodeFor(tenant: TenantId, event: CloudEvent, data: string, partitions: number): Omit<Prepared, 'draws'> {
-  const { source, id, type, subject, timeMs, timeGiven } = event
-  const identity = { tenant, source, id }
-  return {
-    id,
-    type,
-    subject,
-    identity: identityKey(identity),
-    partition: partitionOf(identity, partitions),
-    encoded: encodeEvent({ ...identity, shard: shardOf(identity), type, subject, timeMs, timeGiven, data }),
+function quantityOf(meter: MeterRow, data: JsonObject): MeterValue | undefined {
+  return meter.aggregation === 'count' ? 1 : readMeterValue(data, meter.valuePath)
+}
+
+function noQuantity({ id }: CloudEvent, { slug, valuePath }: MeterRow): Rejected {
+  const message = `Meter ${slug} needs a decimal here: not negative, at most 26 digits before and 12 after the point`
+  return rejected(id, 'invalid_quantity', `data.${valuePath.join('.')}`, message)
+}
+
+/** The key of the counter that a limit has at an event's time: the same object while the times lie in one window. */
+function counterKeys(tenant: TenantId): (event: CloudEvent, limit: QuotaLimit) => CounterKey {
+  const latest = new Map<QuotaLimit, CounterKey>()
+  return ({ subject, timeMs }, limit) => {
+    const known = latest.get(limit)
+    if (known && known.startMs <= timeMs && timeMs < known.endMs) return known
+    const counter = { tenant, subject, meter: limit.meter, ...windowOf(timeMs, limit.period) }
+    latest.set(limit, counter)
+    return counter
   }
 }
 
 /** A time inside an id chooses its shard: one far from now would touch shards that are long closed. */
-function checkIdTime(id: string, nowMs: number): string | undefined {
-  const timeMs = idTimeMs(id)
+function checkIdTime({ timeMs }: Located, nowMs: number): string | undefined {
   if (timeMs === undefined) return undefined
   if (timeMs > nowMs + DAY_MS) return 'The time in the id lies more than a day ahead'
   if (timeMs < nowMs - ID_RETENTION_MS) return 'The time in the id is older than events are kept'

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Counter } from 'prom-client'
 import type { Caller } from '../../schemas/http/door.ts'
 import type { Accepted } from './accept.ts'
-import { OUTCOME_KINDS } from './outcome.ts'
+import { countOutcomes, OUTCOME_KINDS } from './outcome.ts'
 
 /** Tells metrics and log what became of a request's events, after they are durable. */
 export type UsageRecorder = (caller: Caller, results: readonly Accepted[]) => void
@@ -22,8 +22,9 @@ type Recorded = { userId: string; usageType: string; events: number; quotaRemain
 export function createUsageRecorder({ logger, usageTotal, quotaExceededTotal }: RecorderDeps): UsageRecorder {
   return (caller, results) => {
     const tenant = caller.tenantSlug
+    const counts = countOutcomes(results)
     for (const kind of OUTCOME_KINDS) {
-      const count = results.filter(({ outcome }) => outcome.outcome === kind).length
+      const count = counts[kind]
       if (count > 0) usageTotal.inc({ tenant, outcome: kind }, count)
       if (count > 0 && kind === 'quota_exceeded') quotaExceededTotal.inc({ tenant }, count)
     }
@@ -46,15 +47,14 @@ function recordedUsage(results: readonly Accepted[]): Recorded[] {
   for (const { outcome, event } of results) {
     if (outcome.outcome !== 'accepted' || !event) continue
     const key = `${event.subject}\n${event.type}`
-    const group = groups.get(key) ?? {
-      userId: event.subject,
-      usageType: event.type,
-      events: 0,
-      quotaRemaining: undefined,
+    const quotaRemaining = outcome.quota_remaining
+    const group = groups.get(key)
+    if (group) {
+      group.events++
+      group.quotaRemaining = quotaRemaining ?? group.quotaRemaining
+    } else {
+      groups.set(key, { userId: event.subject, usageType: event.type, events: 1, quotaRemaining })
     }
-    group.events++
-    group.quotaRemaining = outcome.quota_remaining ?? group.quotaRemaining
-    groups.set(key, group)
   }
   return [...groups.values()]
 }

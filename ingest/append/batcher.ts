@@ -18,20 +18,24 @@ export const DEFAULT_BATCHER_LIMITS: BatcherLimits = {
   maxQueuedBytes: 64 * 1024 ** 2,
 }
 
+/** An event as the log takes it. */
+export type EncodedEvent = { partition: number; encoded: Buffer }
+
 export type Batcher = {
   /** Whether `bytes` more fit. Asked before a request is accepted: then nothing of it is kept. */
   hasRoom(bytes: number): boolean
-  /** Resolves when the event is durable in the log. */
-  add(partition: number, encodedEvent: Buffer): Promise<void>
+  /** Resolves when all of them are durable in the log; rejects when that is not known of some. */
+  add(events: readonly EncodedEvent[]): Promise<void>
   /** Sends what waits and resolves when nothing is under way any more. */
   drain(): Promise<void>
 }
 
-type Waiting = { encoded: Buffer; done: () => void; fail: (error: unknown) => void }
+/** Events that came together are answered together. */
+type Waiting = { events: readonly EncodedEvent[]; bytes: number; done: () => void; fail: (error: unknown) => void }
 
 /** Events that wait for the same partition leave as one record. Memory is bounded by maxQueuedBytes. */
 export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Batcher {
-  const queues: Waiting[][] = Array.from({ length: writer.partitions }, () => [])
+  let waiting: Waiting[] = []
   const underWay = new Set<Promise<void>>()
   let queuedBytes = 0
   let timer: NodeJS.Timeout | undefined
@@ -39,27 +43,21 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
   const flush = (): void => {
     clearTimeout(timer)
     timer = undefined
-    const sent: Waiting[] = []
-    const records: LogAppend[] = []
-    queues.forEach((queue, partition) => {
-      for (const part of cut(queue.splice(0), limits)) {
-        records.push({ partition, record: encodeBatch(part.map((event) => event.encoded)) })
-        sent.push(...part)
-      }
-    })
-    if (records.length === 0) return
+    if (waiting.length === 0) return
+    const sent = waiting
+    waiting = []
     const append = writer
-      .append(records)
+      .append(recordsOf(sent, writer.partitions, limits))
       .then(
         () => {
-          for (const event of sent) event.done()
+          for (const one of sent) one.done()
         },
         (error: unknown) => {
-          for (const event of sent) event.fail(error)
+          for (const one of sent) one.fail(error)
         },
       )
       .finally(() => {
-        for (const event of sent) queuedBytes -= event.encoded.length
+        for (const one of sent) queuedBytes -= one.bytes
         underWay.delete(append)
       })
     underWay.add(append)
@@ -67,12 +65,13 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
 
   return {
     hasRoom: (bytes) => queuedBytes + bytes <= limits.maxQueuedBytes,
-    add: (partition, encoded) =>
+    add: (events) =>
       new Promise<void>((done, fail) => {
-        const queue = queues[partition]
-        if (!queue) throw new Error(`Partition ${partition} is not one of ${writer.partitions}`)
-        queue.push({ encoded, done, fail })
-        queuedBytes += encoded.length
+        const wrong = events.find(({ partition }) => !(partition < writer.partitions))
+        if (wrong) throw new Error(`Partition ${wrong.partition} is not one of ${writer.partitions}`)
+        const bytes = bytesOf(events)
+        waiting.push({ events, bytes, done, fail })
+        queuedBytes += bytes
         timer ??= setTimeout(flush, limits.lingerMs)
       }),
     drain: async () => {
@@ -82,22 +81,34 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
   }
 }
 
+export function bytesOf(events: readonly EncodedEvent[]): number {
+  return events.reduce((sum, { encoded }) => sum + encoded.length, 0)
+}
+
+function recordsOf(sent: readonly Waiting[], partitions: number, limits: BatcherLimits): LogAppend[] {
+  const queues: Buffer[][] = Array.from({ length: partitions }, () => [])
+  for (const { events } of sent) for (const { partition, encoded } of events) queues[partition]?.push(encoded)
+  return queues.flatMap((queue, partition) =>
+    cut(queue, limits).map((part) => ({ partition, record: encodeBatch(part) })),
+  )
+}
+
 /** Cuts waiting events into records. */
-function cut(events: readonly Waiting[], limits: BatcherLimits): Waiting[][] {
-  const parts: Waiting[][] = []
-  let part: Waiting[] = []
+function cut(events: readonly Buffer[], limits: BatcherLimits): Buffer[][] {
+  const parts: Buffer[][] = []
+  let part: Buffer[] = []
   let bytes = 0
-  for (const event of events) {
+  for (const encoded of events) {
     if (
       part.length >= limits.maxEventsPerRecord ||
-      (part.length > 0 && bytes + event.encoded.length > limits.maxRecordBytes)
+      (part.length > 0 && bytes + encoded.length > limits.maxRecordBytes)
     ) {
       parts.push(part)
       part = []
       bytes = 0
     }
-    part.push(event)
-    bytes += event.encoded.length
+    part.push(encoded)
+    bytes += encoded.length
   }
   return part.length > 0 ? [...parts, part] : parts
 }

@@ -108,7 +108,7 @@ export function eventsDoor(app: App, deps: EventsDoorDeps): void {
 
 function answerOf(results: readonly Accepted[]) {
   const outcomes = results.map(({ outcome }, index) => ({ index, ...outcome }))
-  return { ...countOutcomes(outcomes), outcomes }
+  return { ...countOutcomes(results), outcomes }
 }
 
 /** Any failure asks for the whole request again; without one accepted event the request failed. */

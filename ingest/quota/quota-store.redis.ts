@@ -19,7 +19,7 @@ const GIVE_BACK = scriptOf(GIVE_BACK_SCRIPT)
  * Counters in Redis: one round trip and one script per request. HC-5's `quota:{user_id}` with a TTL of 24 h is here:
  *
  *   quota:{<tenant>}:used:<startMs>-<endMs>:<meter>:<subject>   micro-units as a decimal text, 24 h after the last draw
- *   quota:{<tenant>}:seen:<128 bits of the identity's SHA-256>  empty, 15 minutes; there only if the item was taken
+ *   quota:{<tenant>}:seen:<identity, or 128 bits of its SHA-256>  empty, 15 minutes; there only if the item was taken
  *
  * The braces hold the tenant alone, and a request belongs to one tenant: all its keys lie in one slot of a cluster.
  * Counters are exact at any size. Expiry follows the server's clock, which all ingest processes share. A command that
@@ -64,8 +64,13 @@ function counterKey({ tenant, startMs, endMs, meter, subject }: CounterKey): str
   return `quota:{${tenant}}:used:${startMs}-${endMs}:${meter}:${subject}`
 }
 
+/** Most identities are shorter than this, and a hash would cost more than their bytes do in 15 minutes. */
+const LONGEST_PLAIN = 100
+
+/** An identity holds line breaks and a hash does not: the two forms never meet. */
 function seenKey(tenant: number, identity: string): string {
-  return `quota:{${tenant}}:seen:${hash('sha256', identity, 'base64url').slice(0, 22)}`
+  const mark = identity.length <= LONGEST_PLAIN ? identity : hash('sha256', identity, 'base64url').slice(0, 22)
+  return `quota:{${tenant}}:seen:${mark}`
 }
 
 /** What both scripts are given: see COMMON in quota-script.lua.ts. */
@@ -74,14 +79,17 @@ function requestOf(items: readonly QuotaItem[]): Request {
   const counters: CounterKey[] = []
   const places = new Map<CounterKey, number>()
   const placeOfKey = new Map<string, number>()
+  const placeOf = (counter: CounterKey): number => {
+    const known = places.get(counter)
+    if (known !== undefined) return known
+    const key = counterKey(counter)
+    const place = placeOfKey.get(key) ?? counters.push(counter)
+    placeOfKey.set(key, place)
+    places.set(counter, place)
+    return place
+  }
   const draws = items.map((item) =>
-    item.draws.flatMap(({ counter, micro, limitMicro }) => {
-      const key = counterKey(counter)
-      const place = placeOfKey.get(key) ?? counters.push(counter)
-      placeOfKey.set(key, place)
-      places.set(counter, place)
-      return [place, luaValue(micro), luaValue(limitMicro)]
-    }),
+    item.draws.flatMap(({ counter, micro, limitMicro }) => [placeOf(counter), luaValue(micro), luaValue(limitMicro)]),
   )
   const keys = [...placeOfKey.keys(), ...items.map((item) => seenKey(tenant, item.identity))]
   return { counters, places, keys, args: [String(counters.length), JSON.stringify(draws)] }

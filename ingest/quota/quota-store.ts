@@ -45,12 +45,14 @@ export function decide(
   const fits = item.draws.every((draw) => used(draw.counter) + draw.micro <= draw.limitMicro)
   const taken = alreadyDrawn || fits || !enforce
   const drawn = taken && !alreadyDrawn
-  const left = item.draws.map((draw) => ({
-    micro: draw.limitMicro - used(draw.counter) - (drawn ? draw.micro : 0n),
+  let least: { micro: bigint; limit: bigint } | undefined
+  for (const { counter, micro, limitMicro } of item.draws) {
+    const left = limitMicro - used(counter) - (drawn ? micro : 0n)
     // Of a limit of 0 nothing is ever left: as share of any positive limit that is 0.
-    limit: draw.limitMicro || 1n,
-  }))
-  // The smallest share left, compared without division: a/b < c/d iff a·d < c·b for positive limits.
-  const tightest = left.reduce((least, one) => (one.micro * least.limit < least.micro * one.limit ? one : least))
-  return { taken, drawn, over: drawn && !fits, remainingMicro: tightest.micro > 0n ? tightest.micro : 0n }
+    const limit = limitMicro || 1n
+    // The smallest share left, compared without division: a/b < c/d iff a·d < c·b for positive limits.
+    if (!least || left * least.limit < least.micro * limit) least = { micro: left, limit }
+  }
+  const remainingMicro = least && least.micro > 0n ? least.micro : 0n
+  return { taken, drawn, over: drawn && !fits, remainingMicro }
 }

@@ -1,6 +1,7 @@
 import { v7 } from 'uuid'
+import type { EncodedEvent } from '../../ingest/append/batcher.ts'
 import { partitionOf, shardOf } from '../../schemas/event/identity.ts'
-import { encodeEvent } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
 /** What every figure meters: one request to a language model. */
@@ -17,17 +18,16 @@ export const EVENT_SCHEMA = {
 export const METERS = ['context_tokens', 'generated_tokens']
 const SUBJECTS = 100
 
-export const ALL_SUBJECTS = Array.from({ length: SUBJECTS }, (_, index) => subjectOf(index))
+export const ALL_SUBJECTS = Array.from({ length: SUBJECTS }, (_, index) => subjectOf(10 * index))
 
+/** Ten events in a row are of one subject: an emitter that sends a hundred at once serves some ten customers. */
 export function subjectOf(index: number): string {
-  return `customer-${index % SUBJECTS}`
+  return `customer-${Math.floor(index / 10) % SUBJECTS}`
 }
 
 export function dataOf(index: number): { context_tokens: number; generated_tokens: number } {
   return { context_tokens: 200 + (index % 4_000), generated_tokens: 1 + (index % 500) }
 }
-
-export type EncodedEvent = { partition: number; encoded: Buffer }
 
 /** New events as the edge would hand them to the batcher. */
 export function encodedEvents(count: number, tenant: TenantId, partitions: number): EncodedEvent[] {

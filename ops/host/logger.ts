@@ -1,4 +1,5 @@
 import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import { gatherLines } from './gathered-lines.ts'
 
 export type LoggerOptions = {
   /** `LOG_LEVEL`; 'info' when not given. */
@@ -26,7 +27,7 @@ export function createLogger(options: LoggerOptions = {}): Logger {
       serializers: { req: request, res: response, err: loggedError, error: loggedError },
       hooks: { streamWrite: withoutSecrets },
     },
-    options.stream ?? destination({ fd: 2, sync: true }),
+    options.stream ?? gatherLines(destination({ fd: 2, sync: true })),
   )
 }
 

@@ -43,9 +43,25 @@ function ulidTimeMs(id: string): number {
  * nothing else, so every copy lies in one shard, whatever time or payload it came with.
  */
 export function shardOf(identity: Identity): number {
+  return shardAt(idTimeMs(identity.id), identityKey(identity))
+}
+
+/** The log partition of an identity: a tenant is spread over all, copies of one identity meet in one. */
+export function partitionOf(identity: Identity, partitions: number): number {
+  return quickHash(identityKey(identity)) % partitions
+}
+
+/** All that follows from an identity, each found once: for the hot path. */
+export type Located = { key: string; timeMs: number | undefined; shard: number; partition: number }
+export function locate(identity: Identity, partitions: number): Located {
+  const key = identityKey(identity)
   const timeMs = idTimeMs(identity.id)
+  return { key, timeMs, shard: shardAt(timeMs, key), partition: quickHash(key) % partitions }
+}
+
+function shardAt(timeMs: number | undefined, key: string): number {
   if (timeMs !== undefined) return Math.floor(timeMs / SHARD_SLICE_MS) * BUCKETS_PER_SLICE
-  return FIRST_OPAQUE_SHARD + (hash32(identity) % OPAQUE_SHARDS)
+  return FIRST_OPAQUE_SHARD + (shaOf(key) % OPAQUE_SHARDS)
 }
 
 /** When no new id of a shard is to be expected any more; undefined for shards of opaque ids, which never close. */
@@ -53,12 +69,24 @@ export function shardClosesAtMs(shard: number): number | undefined {
   return shard >= FIRST_OPAQUE_SHARD ? undefined : (Math.floor(shard / BUCKETS_PER_SLICE) + 1) * SHARD_SLICE_MS
 }
 
-/** The log partition of an identity: a tenant is spread over all, copies of one identity meet in one. */
-export function partitionOf(identity: Identity, partitions: number): number {
-  return hash32(identity) % partitions
+/** First 32 bits of SHA-256 of the key: exactness rests on it, so it is stable for ever, in any language. */
+function shaOf(key: string): number {
+  return createHash('sha256').update(key).digest().readUInt32BE(0)
 }
 
-/** First 32 bits of SHA-256 of the identity: stable for ever, in any language. */
-function hash32(identity: Identity): number {
-  return createHash('sha256').update(identityKey(identity)).digest().readUInt32BE(0)
+/**
+ * FNV-1a, then MurmurHash3's finalizer, 32 bits: a twentieth of the cost of SHA-256. Keys beyond ASCII are taken as the
+ * hex digits of their UTF-8. Whoever makes ids fall into one partition slows only himself. (Fowler, Noll, Vo; Appleby:
+ * both in the public domain.)
+ */
+function quickHash(key: string): number {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < key.length; at++) {
+    const unit = key.charCodeAt(at)
+    if (unit > 0x7f) return quickHash(Buffer.from(key).toString('hex'))
+    hash = Math.imul(hash ^ unit, 0x01000193)
+  }
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
 }

@@ -1,26 +1,9 @@
 import avsc from 'avsc'
 import { schemaFile } from '../files.ts'
-import type { TenantId } from '../http/door.ts'
+import { encodeLong, type UsageEvent } from './usage-event.ts'
 
-/** One event as it lies in the log. `timeMs` is in milliseconds since 1970; `data` is JSON text. */
-export type UsageEvent = {
-  tenant: TenantId
-  source: string
-  id: string
-  shard: number
-  type: string
-  subject: string
-  timeMs: number
-  timeGiven: boolean
-  data: string
-}
-
-const batchSchema = JSON.parse(schemaFile('event/usage-batch.avsc')) as {
-  fields: [unknown, { type: { items: avsc.Schema } }]
-}
-const batchType = avsc.Type.forSchema(batchSchema as unknown as avsc.Schema)
-const eventType = avsc.Type.forSchema(batchSchema.fields[1].type.items)
-const longType = avsc.Type.forSchema('long')
+const batchSchema = JSON.parse(schemaFile('event/usage-batch.avsc')) as avsc.Schema
+const batchType = avsc.Type.forSchema(batchSchema)
 
 /**
  * The row that ClickHouse reads: where a log record stands and the record's own bytes. Avro has no framing inside
@@ -37,15 +20,9 @@ const rowSchema = {
   ],
 }
 
-/** The Avro bytes of one event, ready to be put into a batch. */
-export function encodeEvent(event: UsageEvent): Buffer {
-  const { timeMs, timeGiven, ...same } = event
-  return eventType.toBuffer({ ...same, time: timeMs, time_given: timeGiven })
-}
-
 /** A UsageBatch made of encoded events: `count`, then the array as one block (none when it is empty) and its end. */
 export function encodeBatch(encodedEvents: readonly Buffer[]): Buffer {
-  const count = longType.toBuffer(encodedEvents.length)
+  const count = encodeLong(encodedEvents.length)
   const block = encodedEvents.length > 0 ? [count, ...encodedEvents] : []
   return Buffer.concat([count, ...block, END_OF_ARRAY])
 }
@@ -62,7 +39,7 @@ type WireTime = { time: number; time_given: boolean }
 export type LogRow = { knownAtMs: number; partition: number; offset: number; batch: Buffer }
 
 const SYNC_MARKER = Buffer.from('tallyline-marker')
-const ONE_ROW = longType.toBuffer(1)
+const ONE_ROW = encodeLong(1)
 const FILE_HEADER = fileHeader()
 
 /**
@@ -72,9 +49,9 @@ const FILE_HEADER = fileHeader()
 export function encodeLogRows(rows: readonly LogRow[]): Buffer {
   const parts: Buffer[] = [FILE_HEADER]
   for (const row of rows) {
-    const place = [longType.toBuffer(row.knownAtMs), longType.toBuffer(row.partition), longType.toBuffer(row.offset)]
+    const place = [encodeLong(row.knownAtMs), encodeLong(row.partition), encodeLong(row.offset)]
     const bytes = place.reduce((sum, part) => sum + part.length, row.batch.length)
-    parts.push(ONE_ROW, longType.toBuffer(bytes), ...place, row.batch, SYNC_MARKER)
+    parts.push(ONE_ROW, encodeLong(bytes), ...place, row.batch, SYNC_MARKER)
   }
   return Buffer.concat(parts)
 }

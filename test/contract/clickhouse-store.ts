@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { insertRecords, storedEnds } from '../../aggregator/pump/insert.clickhouse.ts'
 import { migrateClickHouse } from '../../ops/migrate/migrate.clickhouse.ts'
 import { type ClickHouseStore, isDataError } from '../../schemas/clickhouse/store.ts'
-import { encodeBatch, encodeEvent, encodeLogRows, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeBatch, encodeLogRows, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
 const TIME_MS = 1_753_000_000_123

@@ -6,7 +6,8 @@ import { cleanTenant, type RebuildDeps, rebuildTenant } from '../../aggregator/r
 import { identityTotals } from '../../aggregator/seal/totals.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import { identityKey, partitionOf, shardOf } from '../../schemas/event/identity.ts'
-import { encodeBatch, encodeEvent, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeBatch, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import { type Random, randomOf } from '../support/random.ts'
 
 /** A copy of an event as it came into the log. The first one of an identity is the one that counts. */

@@ -1,5 +1,6 @@
 import { partitionOf, shardOf } from '../../schemas/event/identity.ts'
-import { encodeBatch, encodeEvent, type LogRow, type UsageEvent } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeBatch, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent, type UsageEvent } from '../../schemas/event/usage-event.ts'
 
 export const NOVEMBER_20 = Date.UTC(2026, 10, 20, 12)
 

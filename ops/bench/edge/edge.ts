@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { type Child, note, startChild } from '../child.ts'
 import { ownEnv } from '../database.postgres.ts'
+import { ALL_SUBJECTS } from '../events.ts'
 import type { Figure } from '../figure.ts'
 import { interleave, type Row, type Subject, sample } from '../measure.ts'
 import type { RoleInput, RoleStarted } from '../role-process.ts'
@@ -27,7 +28,7 @@ export const edge: Figure = async (input) => {
     const floor = { url: await children.floor.ask<string>('start'), key: 'none' }
     const { load } = children
     // While the log is empty, one request loads the counters of all subjects: nobody needs to catch up with it.
-    await load.ask('make', { requests: 1, eventsPerRequest: BATCH })
+    await load.ask('make', { requests: 1, eventsPerRequest: 10 * ALL_SUBJECTS.length })
     await load.ask('send', { ...product, connections: 1 })
     const over = (connections: number) => ({
       product: sideOf(load, children.product, { url: product.url, key: product.key, connections }),

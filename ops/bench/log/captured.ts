@@ -1,6 +1,10 @@
-import { type Batcher, createBatcher, DEFAULT_BATCHER_LIMITS } from '../../../ingest/append/batcher.ts'
+import {
+  type Batcher,
+  createBatcher,
+  DEFAULT_BATCHER_LIMITS,
+  type EncodedEvent,
+} from '../../../ingest/append/batcher.ts'
 import type { EventLogWriter, LogAppend } from '../../../ingest/append/event-log.ts'
-import type { EncodedEvent } from '../events.ts'
 
 /** As many events as one request carries are handed over together, for so many requests at a time. */
 const EVENTS_PER_REQUEST = 100
@@ -20,10 +24,7 @@ export async function sendBatched(writer: EventLogWriter, events: readonly Encod
     await writer.append(records).finally(() => underWay--)
   }
   const batcher: Batcher = createBatcher({ ...writer, append }, DEFAULT_BATCHER_LIMITS)
-  const request = (first: number) =>
-    Promise.all(
-      events.slice(first, first + EVENTS_PER_REQUEST).map(({ partition, encoded }) => batcher.add(partition, encoded)),
-    )
+  const request = (first: number) => batcher.add(events.slice(first, first + EVENTS_PER_REQUEST))
   const requests = Math.ceil(events.length / EVENTS_PER_REQUEST)
   await atOnce(REQUESTS_AT_ONCE, requests, (index) => request(index * EVENTS_PER_REQUEST))
   return captured

@@ -1,11 +1,12 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { type AcceptDeps, acceptEvents } from '../../../ingest/accept/accept.ts'
-import { limitKey, type TenantConfig } from '../../../ingest/accept/config.ts'
+import type { TenantConfig } from '../../../ingest/accept/config.ts'
 import type { Outcome } from '../../../ingest/accept/outcome.ts'
 import { type Batcher, createBatcher } from '../../../ingest/append/batcher.ts'
 import { compileEventType } from '../../../ingest/event-types/avro-schema.ts'
 import { type CounterKey, counterId, decide, type QuotaStore } from '../../../ingest/quota/quota-store.ts'
-import { decodeBatch, type UsageEvent } from '../../../schemas/event/usage-batch.avro.ts'
+import { decodeBatch } from '../../../schemas/event/usage-batch.avro.ts'
+import type { UsageEvent } from '../../../schemas/event/usage-event.ts'
 import type { Caller } from '../../../schemas/http/door.ts'
 import { cloudEvent, LLM_SCHEMA } from '../../support/metering.ts'
 
@@ -29,7 +30,7 @@ function configOf(types: string[]): TenantConfig {
     metersOfType: new Map([
       ['llm.request', [{ slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] }]],
     ]),
-    limits: new Map([[limitKey('limited', 'tokens'), LIMIT]]),
+    limitsOfSubject: new Map([['limited', [LIMIT]]]),
     loadedAtMs: NOW,
   }
 }

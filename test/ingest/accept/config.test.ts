@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { type ConfigCache, createConfigCache, limitKey } from '../../../ingest/accept/config.ts'
+import { type ConfigCache, createConfigCache } from '../../../ingest/accept/config.ts'
 import { putEventType } from '../../../ingest/event-types/put-event-type.ts'
 import { putLimit } from '../../../ingest/quota/put-limit.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
@@ -81,11 +81,7 @@ describe('what the edge knows of a tenant', () => {
     expect(known.metersOfType.get('llm.request')).toEqual([
       { slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] },
     ])
-    expect(known.limits.get(limitKey('s', 'tokens'))).toEqual({
-      meter: 'tokens',
-      period: 'day',
-      limitMicro: 1_000_001n,
-    })
+    expect(known.limitsOfSubject.get('s')).toEqual([{ meter: 'tokens', period: 'day', limitMicro: 1_000_001n }])
   })
 
   test('nothing of another tenant (EPIC-5)', async () => {

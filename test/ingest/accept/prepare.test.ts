@@ -1,7 +1,7 @@
 import { v7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { limitKey, type TenantConfig } from '../../../ingest/accept/config.ts'
-import { prepareEvent } from '../../../ingest/accept/prepare.ts'
+import type { TenantConfig } from '../../../ingest/accept/config.ts'
+import { createPrepare } from '../../../ingest/accept/prepare.ts'
 import { compileEventType } from '../../../ingest/event-types/avro-schema.ts'
 import { partitionOf, shardOf } from '../../../schemas/event/identity.ts'
 import { decodeBatch, encodeBatch } from '../../../schemas/event/usage-batch.avro.ts'
@@ -29,16 +29,23 @@ const config: TenantConfig = {
     ],
     ['odd', [{ slug: 'odd', eventType: 'odd', aggregation: 'sum', valuePath: ['n'] }]],
   ]),
-  limits: new Map([
-    [limitKey('customer-1', 'tokens'), { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n }],
-    [limitKey('customer-1', 'requests'), { meter: 'requests', period: 'day', limitMicro: 5_000_000n }],
-    [limitKey('customer-1', 'odd'), { meter: 'odd', period: 'day', limitMicro: 5_000_000n }],
+  limitsOfSubject: new Map([
+    [
+      'customer-1',
+      [
+        { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n },
+        { meter: 'requests', period: 'day', limitMicro: 5_000_000n },
+        { meter: 'odd', period: 'day', limitMicro: 5_000_000n },
+      ],
+    ],
   ]),
   loadedAtMs: NOW,
 }
 
+const REQUEST = { tenant: 7, config, nowMs: NOW, mayBackfill: false, partitions: PARTITIONS }
+
 function prepare(raw: unknown, mayBackfill = false) {
-  return prepareEvent(raw, 7, config, NOW, mayBackfill, PARTITIONS)
+  return createPrepare({ ...REQUEST, mayBackfill })(raw)
 }
 
 function prepared(raw: Json, mayBackfill = false) {
@@ -115,7 +122,7 @@ describe('what is refused', () => {
     expect(refused(at(Date.UTC(2099, 0, 1)))).toEqual(['id_time', 'id'])
     // Outside 2020–2100 an id is opaque, and its time means nothing.
     expect(refused(at(Date.UTC(2019, 11, 31)))).toEqual(['prepared', ''])
-    expect(prepareEvent(at(Date.UTC(2020, 0, 1)), 7, config, Date.UTC(2027, 5, 1), false, 4)).toMatchObject({
+    expect(createPrepare({ ...REQUEST, nowMs: Date.UTC(2027, 5, 1) })(at(Date.UTC(2020, 0, 1)))).toMatchObject({
       code: 'id_time',
     })
   })

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { beforeEach, describe, expect, test, vi } from 'vitest'
-import { type Batcher, type BatcherLimits, createBatcher } from '../../../ingest/append/batcher.ts'
+import { type Batcher, type BatcherLimits, createBatcher, type EncodedEvent } from '../../../ingest/append/batcher.ts'
 import type { EventLogWriter, LogAppend } from '../../../ingest/append/event-log.ts'
-import { decodeBatch, encodeEvent } from '../../../schemas/event/usage-batch.avro.ts'
+import { decodeBatch } from '../../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent } from '../../../schemas/event/usage-event.ts'
 import { usageEvent } from '../../support/log-events.ts'
 
 const LIMITS: BatcherLimits = {
@@ -35,6 +36,10 @@ function encoded(id: string): Buffer {
   return encodeEvent(usageEvent(id))
 }
 
+function at(partition: number, bytes: Buffer): EncodedEvent {
+  return { partition, encoded: bytes }
+}
+
 function recordsOf(append: { records: readonly LogAppend[] } | undefined): string[] {
   return (append?.records ?? []).map(
     ({ partition, record }) => `${partition}: ${decodeBatch(record).map((event) => event.id)}`,
@@ -59,7 +64,7 @@ beforeEach(() => {
 describe('records', () => {
   test('events that wait for one partition leave together, in order, at most so many a record', async () => {
     const ids = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
-    for (const [n, id] of ids.entries()) void batcher.add(n === 3 ? 1 : 0, encoded(id))
+    for (const [n, id] of ids.entries()) void batcher.add([at(n === 3 ? 1 : 0, encoded(id))])
     void batcher.drain()
     expect(log.appends).toHaveLength(1)
     expect(recordsOf(log.appends[0])).toEqual(['0: a,b,c', '0: e,f,g', '1: d'])
@@ -69,14 +74,14 @@ describe('records', () => {
     vi.useFakeTimers()
     try {
       batcher = createBatcher(log, { ...LIMITS, lingerMs: 5 })
-      void batcher.add(0, encoded('a'))
+      void batcher.add([at(0, encoded('a'))])
       await vi.advanceTimersByTimeAsync(3)
-      void batcher.add(0, encoded('b'))
+      void batcher.add([at(0, encoded('b'))])
       await vi.advanceTimersByTimeAsync(1)
       expect(log.appends).toHaveLength(0)
       await vi.advanceTimersByTimeAsync(1)
       expect(log.appends.map(recordsOf)).toEqual([['0: a,b']])
-      void batcher.add(0, encoded('c'))
+      void batcher.add([at(0, encoded('c'))])
       await vi.advanceTimersByTimeAsync(5)
       expect(log.appends.map(recordsOf)).toEqual([['0: a,b'], ['0: c']])
     } finally {
@@ -91,7 +96,7 @@ describe('records', () => {
         const own = manualLog()
         const one = createBatcher(own, LIMITS)
         const adds = events.map(({ partition, flush }, n) => {
-          const add = one.add(partition, encoded(`${partition}-${n}`))
+          const add = one.add([at(partition, encoded(`${partition}-${n}`))])
           if (flush) void one.drain()
           return add
         })
@@ -111,13 +116,13 @@ describe('records', () => {
   })
 
   test('an event of a partition that is not there is refused', async () => {
-    await expect(batcher.add(2, encoded('a'))).rejects.toThrow('Partition 2 is not one of 2')
+    await expect(batcher.add([at(2, encoded('a'))])).rejects.toThrow('Partition 2 is not one of 2')
   })
 })
 
 describe('answers', () => {
   test('an event is acknowledged when the log has its record, and not before (invariant 2)', async () => {
-    const add = batcher.add(0, encoded('a'))
+    const add = batcher.add([at(0, encoded('a'))])
     expect(await stateOf(add)).toBe('waiting')
     void batcher.drain()
     expect(await stateOf(add)).toBe('waiting')
@@ -126,9 +131,9 @@ describe('answers', () => {
   })
 
   test('a failed append fails every event that was in it, and none that was not', async () => {
-    const failing = [batcher.add(0, encoded('a')), batcher.add(1, encoded('b'))]
+    const failing = [batcher.add([at(0, encoded('a'))]), batcher.add([at(1, encoded('b'))])]
     void batcher.drain()
-    const later = batcher.add(0, encoded('c'))
+    const later = batcher.add([at(0, encoded('c'))])
     void batcher.drain()
     log.appends[0]?.fail(new Error('disk'))
     expect(await Promise.all(failing.map(stateOf))).toEqual(['failed: disk', 'failed: disk'])
@@ -143,7 +148,7 @@ describe('room', () => {
     batcher = createBatcher(log, { ...LIMITS, maxQueuedBytes: 2 * bytes })
     expect(batcher.hasRoom(2 * bytes)).toBe(true)
     expect(batcher.hasRoom(2 * bytes + 1)).toBe(false)
-    const adds = [batcher.add(0, encoded('a')), batcher.add(0, encoded('b'))]
+    const adds = [batcher.add([at(0, encoded('a'))]), batcher.add([at(0, encoded('b'))])]
     expect(batcher.hasRoom(1)).toBe(false)
     const drained = batcher.drain()
     expect(batcher.hasRoom(1)).toBe(false)
@@ -155,9 +160,9 @@ describe('room', () => {
 
 describe('drain', () => {
   test('sends what waits and ends when nothing is under way any more', async () => {
-    void batcher.add(0, encoded('a'))
+    void batcher.add([at(0, encoded('a'))])
     const drained = batcher.drain()
-    void batcher.add(0, encoded('b'))
+    void batcher.add([at(0, encoded('b'))])
     const again = batcher.drain()
     expect(await stateOf(drained)).toBe('waiting')
     log.appends[0]?.done()
@@ -168,7 +173,7 @@ describe('drain', () => {
 
   test('ends although the append failed, and at once when nothing waits', async () => {
     await batcher.drain()
-    const add = batcher.add(0, encoded('a'))
+    const add = batcher.add([at(0, encoded('a'))])
     const drained = batcher.drain()
     log.appends[0]?.fail(new Error('disk'))
     await drained

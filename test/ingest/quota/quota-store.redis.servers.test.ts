@@ -134,10 +134,7 @@ describe('on a server', () => {
     await take(counter, 5n)
     const key = `quota:{${counter.tenant}}:used:0-86400000:calls:alice`
     const keys = await server.admin.keys('*')
-    expect(keys.sort()).toEqual([
-      expect.stringMatching(new RegExp(`^quota:\\{${counter.tenant}\\}:seen:[\\w-]{22}$`)),
-      key,
-    ])
+    expect(keys.sort()).toEqual([expect.stringMatching(new RegExp(`^quota:\\{${counter.tenant}\\}:seen:.`)), key])
     expect(await server.admin.get(key)).toBe('5')
     const [seenTtl, usedTtl] = await Promise.all(keys.map((one) => server.admin.ttl(one)))
     expect(seenTtl).toBeGreaterThan(895)

@@ -111,8 +111,8 @@ describe('a shard is a function of the identity alone, so all copies lie in one 
     expect(shardOf(identity('0198f4e2-7c3e-7b1a-9d55-0d3a6a6f1c11'))).toBe(Math.floor(0x0198f4e27c3e / 10_000) * 4_096)
   })
 })
-/** SHA-256 of "7\ndemo\nrow-0", first four bytes, modulo 1,024 and 4; computed with sha256sum. */
-const OPAQUE_ROW_0 = { shard: 1_010, partition: 2 }
+/** SHA-256 of "7\ndemo\nrow-0", first four bytes, modulo 1,024, with sha256sum; FNV-1a of it, finalized, modulo 4. */
+const OPAQUE_ROW_0 = { shard: 1_010, partition: 1 }
 
 describe('a partition', () => {
   test('is the same for all copies of an identity and always one of those there are', () => {

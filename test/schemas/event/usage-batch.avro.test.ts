@@ -2,14 +2,8 @@ import { Readable } from 'node:stream'
 import avsc from 'avsc'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import {
-  decodeBatch,
-  encodeBatch,
-  encodeEvent,
-  encodeLogRows,
-  type LogRow,
-  type UsageEvent,
-} from '../../../schemas/event/usage-batch.avro.ts'
+import { decodeBatch, encodeBatch, encodeLogRows, type LogRow } from '../../../schemas/event/usage-batch.avro.ts'
+import { encodeEvent, type UsageEvent } from '../../../schemas/event/usage-event.ts'
 import { schemaFile } from '../../../schemas/files.ts'
 
 /** As a consumer would that has the published schema and nothing of ours. */

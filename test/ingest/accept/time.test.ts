@@ -1,0 +1,33 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { readTime } from '../../../ingest/accept/time.ts'
+
+const anyDate = fc.date({
+  min: new Date('0001-01-01T00:00:00Z'),
+  max: new Date('9999-12-31T23:59:59Z'),
+  noInvalidDate: true,
+})
+
+test('what toISOString writes is the time it was', () => {
+  fc.assert(
+    fc.property(anyDate, (date) => {
+      expect(readTime(date.toISOString())).toEqual({ ms: date.getTime() })
+    }),
+  )
+})
+
+test('the quick form means what the full one means, also where it is wrong', () => {
+  const piece = (most: number, width: number) =>
+    fc.oneof(
+      fc.nat(most).map((value) => String(value).padStart(width, '0').slice(0, width)),
+      fc.string({ minLength: width, maxLength: width }),
+    )
+  const text = fc
+    .tuple(piece(9_999, 4), piece(13, 2), piece(32, 2), piece(25, 2), piece(61, 2), piece(61, 2), piece(999, 3))
+    .map(([year, month, day, hour, minute, second, ms]) => `${year}-${month}-${day}T${hour}:${minute}:${second}.${ms}`)
+  fc.assert(
+    fc.property(text, (time) => {
+      expect(readTime(`${time}Z`)).toEqual(readTime(`${time}+00:00`))
+    }),
+  )
+})
