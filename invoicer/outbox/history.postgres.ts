@@ -1,4 +1,5 @@
 import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
+import { idArray, textArray } from '../array-text.ts'
 import { idOrNull, type Page } from '../transaction.ts'
 
 /** EPIC-6: everything that happens in billing. A name is never changed. */
@@ -32,7 +33,10 @@ export type BillingEvent = {
   data: Record<string, unknown>
 }
 
-/** In the transaction that made it happen. */
+/** Others are told of these: they are in the outbox as well. */
+const PUBLISHED: ReadonlySet<BillingEventName> = new Set(['subscription.created', 'invoice.finalised', 'invoice.paid'])
+
+/** In the transaction that made it happen; what is published goes into the outbox with it. */
 export async function insertBillingEvents(
   tx: TenantTransaction,
   events: readonly NewBillingEvent[],
@@ -42,20 +46,30 @@ export async function insertBillingEvents(
   await tx.query(
     `INSERT INTO billing_events
        (tenant_id, id, event, at, customer_id, subscription_id, invoice_id, billing_run_id, data)
-     SELECT app_tenant(), e.id, e.event, $8, e.customer_id, e.subscription_id, e.invoice_id, e.run_id, e.data::jsonb
-     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[])
-       AS e (id, event, customer_id, subscription_id, invoice_id, run_id, data)`,
+     SELECT app_tenant(), e.id, e.event, $1, e.customer_id, e.subscription_id, e.invoice_id, e.run_id, e.data
+     FROM ROWS FROM (
+       unnest($2::uuid[], $3::text[], $4::uuid[], $5::uuid[], $6::uuid[], $7::uuid[]), jsonb_array_elements($8::jsonb)
+     ) AS e (id, event, customer_id, subscription_id, invoice_id, run_id, data)`,
     [
-      events.map((e) => e.id),
-      events.map((e) => e.event),
-      events.map((e) => e.customerId ?? null),
-      events.map((e) => e.subscriptionId ?? null),
-      events.map((e) => e.invoiceId ?? null),
-      events.map((e) => e.billingRunId ?? null),
-      events.map((e) => JSON.stringify(e.data)),
       new Date(atMs),
+      idArray(events.map((e) => e.id)),
+      textArray(events.map((e) => e.event)),
+      idArray(events.map((e) => e.customerId)),
+      idArray(events.map((e) => e.subscriptionId)),
+      idArray(events.map((e) => e.invoiceId)),
+      idArray(events.map((e) => e.billingRunId)),
+      JSON.stringify(events.map((e) => e.data)),
     ],
   )
+  const published = events.filter(({ event }) => PUBLISHED.has(event))
+  if (published.length > 0) await insertOutbox(tx, published)
+}
+
+/** A row waits until the event is delivered. */
+async function insertOutbox(tx: TenantTransaction, events: readonly { id: string }[]): Promise<void> {
+  await tx.query('INSERT INTO outbox (tenant_id, event_id) SELECT app_tenant(), unnest($1::uuid[])', [
+    idArray(events.map(({ id }) => id)),
+  ])
 }
 
 type EventRow = {

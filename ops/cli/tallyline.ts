@@ -52,9 +52,13 @@ function interrupted(): AbortSignal {
   return controller.signal
 }
 
+const LINGER_MS = 2_000
+
 main(process.argv.slice(2)).then(
   (code) => {
     process.exitCode = code
+    // Everything is stopped. A client library's retries against a server that is away would keep the process for minutes.
+    setTimeout(() => process.exit(), LINGER_MS).unref()
   },
   (error: unknown) => {
     process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)

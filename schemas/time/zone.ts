@@ -15,6 +15,11 @@ const LATEST_MS = Date.UTC(10_000, 0, 1)
 /** What {@link findFormatter}'s formatters write: month, day, year, hour, minute, second. */
 const SHOWN = /^(\d+)\/(\d+)\/(\d+), (\d+):(\d+):(\d+)$/
 
+/** No zone changes its clocks twice within so long. */
+const SLOT_MS = 6 * HOUR_MS
+const SLOTS_KEPT = 1_000
+
+const slotOffsets = new Map<string, Map<number, number>>()
 const formatters = new Map<string, Intl.DateTimeFormat>()
 
 /** Whether this is a name of the IANA time-zone database. A bare offset such as `+05:30` is not. */
@@ -48,6 +53,24 @@ export function offsetMs(instantMs: number, zone: string): number {
   if (!(instantMs >= EARLIEST_MS && instantMs < LATEST_MS)) {
     throw new Problem('invalid_request', 'A time must lie in the years 1000 to 9999.')
   }
+  const slot = Math.floor(instantMs / SLOT_MS)
+  const offset = slotOffset(slot, zone)
+  return offset === slotOffset(slot + 1, zone) ? offset : shownOffsetMs(instantMs, zone)
+}
+
+/** Reading a clock costs microseconds, and billing asks for the same few boundaries for every subscription. */
+function slotOffset(slot: number, zone: string): number {
+  const offsets = slotOffsets.get(zone) ?? new Map<number, number>()
+  const known = offsets.get(slot)
+  if (known !== undefined) return known
+  const offset = shownOffsetMs(slot * SLOT_MS, zone)
+  if (slotOffsets.size >= FORMATTERS_KEPT) slotOffsets.clear()
+  if (offsets.size >= SLOTS_KEPT) offsets.clear()
+  slotOffsets.set(zone, offsets.set(slot, offset))
+  return offset
+}
+
+function shownOffsetMs(instantMs: number, zone: string): number {
   const second = Math.floor(instantMs / SECOND_MS) * SECOND_MS
   const match = SHOWN.exec(formatterOf(zone).format(second))
   if (match === null) throw new Problem('internal', `The clock of ${zone} could not be read.`)

@@ -2,7 +2,6 @@ import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { floorToMinute } from '../../../schemas/time/period.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
-import { insertOutbox } from '../../outbox/outbox.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import type { Customer } from '../customers/customer.ts'
 import { findCustomer } from '../customers/customers.postgres.ts'
@@ -126,6 +125,7 @@ async function tellCreated(tx: TenantTransaction, subscription: Subscription, pl
   const data = {
     external_key: subscription.externalKey,
     plan: plan.key,
+    plan_id: plan.id,
     start: new Date(subscription.startMs).toISOString(),
     end: subscription.endMs === null ? null : new Date(subscription.endMs).toISOString(),
   }
@@ -134,6 +134,4 @@ async function tellCreated(tx: TenantTransaction, subscription: Subscription, pl
     [{ id: means.newId(), event: 'subscription.created', customerId, subscriptionId: id, data }],
     createdAtMs,
   )
-  const payload = { subscription_id: id, customer_id: customerId, plan_id: plan.id, ...data }
-  await insertOutbox(tx, [{ id: means.newId(), topic: 'subscription.created', payload }], createdAtMs)
 }

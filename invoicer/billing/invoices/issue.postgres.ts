@@ -1,67 +1,69 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
+import { idArray, plainArray, textArray, timeArray } from '../../array-text.ts'
 import type { NewInvoice } from './rated-invoice.ts'
 
+/** From where the first of its new invoices starts to behind the last one. */
+export type Advance = { subscriptionId: string; fromMs: number; next: { startMs: number; endMs: number } | null }
+
 /**
- * Invoices without number yet; answers those that are new. A period that has an invoice, or is about to get one from
- * another runner whose end this waits for, is left out: the unique key decides who bills it.
+ * Moves subscriptions on, and answers those that stood where they were expected. Until the end of the transaction
+ * nobody else bills them; whoever waits for that finds them moved on. Locks are taken in the order of ids.
  */
-export async function insertDrafts(
-  tx: TenantTransaction,
-  runId: string,
-  invoices: readonly NewInvoice[],
-): Promise<Set<string>> {
+export async function claimSubscriptions(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>(
-    `INSERT INTO invoices
-       (tenant_id, id, state, billing_run_id, subscription_id, customer_id, plan_id, currency, period_start, period_end,
-        subtotal_minor, tax_minor, total_minor, amount_due_minor)
-     SELECT app_tenant(), n.id, 'draft', $1, n.subscription_id, n.customer_id, n.plan_id, n.currency, n.period_start,
-       n.period_end, n.subtotal, n.tax, n.total, n.due
-     FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::text[], $7::timestamptz[], $8::timestamptz[],
-       $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-       AS n (id, subscription_id, customer_id, plan_id, currency, period_start, period_end, subtotal, tax, total, due)
-     ON CONFLICT DO NOTHING RETURNING id`,
+    `WITH claimed AS (
+       SELECT s.id, n.next_start, n.next_end
+       FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
+         AS n (id, from_start, next_start, next_end)
+       JOIN subscriptions s ON s.tenant_id = app_tenant() AND s.id = n.id AND s.next_period_start = n.from_start
+       ORDER BY s.id FOR NO KEY UPDATE OF s
+     )
+     UPDATE subscriptions s SET next_period_start = c.next_start, next_period_end = c.next_end
+     FROM claimed c WHERE s.tenant_id = app_tenant() AND s.id = c.id RETURNING s.id`,
     [
-      runId,
-      invoices.map((invoice) => invoice.id),
-      invoices.map((invoice) => invoice.subscription.id),
-      invoices.map((invoice) => invoice.subscription.customerId),
-      invoices.map((invoice) => invoice.plan.id),
-      invoices.map((invoice) => invoice.plan.currency),
-      invoices.map((invoice) => new Date(invoice.period.startMs)),
-      invoices.map((invoice) => new Date(invoice.period.endMs)),
-      invoices.map((invoice) => invoice.draft.subtotalMinor),
-      invoices.map((invoice) => invoice.draft.taxMinor),
-      invoices.map((invoice) => invoice.draft.totalMinor),
-      invoices.map((invoice) => invoice.draft.amountDueMinor),
+      idArray(advances.map((advance) => advance.subscriptionId)),
+      timeArray(advances.map((advance) => advance.fromMs)),
+      timeArray(advances.map((advance) => advance.next?.startMs)),
+      timeArray(advances.map((advance) => advance.next?.endMs)),
     ],
   )
   return new Set(rows.map((row) => row.id))
 }
 
+/** Those of the subscriptions that have an invoice from there on. */
+export async function listBilled(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ subscription_id: string }>(
+    `SELECT i.subscription_id FROM unnest($1::uuid[], $2::timestamptz[]) AS n (id, from_start)
+     JOIN invoices i ON i.subscription_id = n.id AND i.period_start = n.from_start`,
+    [idArray(advances.map((advance) => advance.subscriptionId)), timeArray(advances.map((advance) => advance.fromMs))],
+  )
+  return new Set(rows.map((row) => row.subscription_id))
+}
+
+/** Before their invoices, which come last; the foreign key is checked at the commit. */
 export async function insertLines(tx: TenantTransaction, invoices: readonly NewInvoice[]): Promise<void> {
   const lines = flatLines(invoices)
   await tx.query(
     `INSERT INTO invoice_lines
        (tenant_id, invoice_id, line_index, charge_key, description, meter, period_start, period_end, amount_minor,
         currency, breakdown)
-     SELECT app_tenant(), n.invoice_id, n.line_index, n.charge_key, n.description, n.meter, n.period_start,
-       n.period_end, n.amount, n.currency, n.breakdown::jsonb
-     FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-       $8::bigint[], $9::text[], $10::text[])
-       AS n (invoice_id, line_index, charge_key, description, meter, period_start, period_end, amount, currency,
-         breakdown)`,
+     SELECT app_tenant(), n.*
+     FROM ROWS FROM (
+       unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
+         $8::bigint[], $9::text[]), jsonb_array_elements($10::jsonb)
+     ) AS n`,
     [
-      lines.map(({ invoice }) => invoice.id),
-      lines.map(({ index }) => index),
-      lines.map(({ line }) => line.chargeKey),
-      lines.map(({ line }) => line.description),
-      lines.map(({ line }) => line.meter),
-      lines.map(({ invoice }) => new Date(invoice.period.startMs)),
-      lines.map(({ invoice }) => new Date(invoice.period.endMs)),
-      lines.map(({ line }) => line.amountMinor),
-      lines.map(({ invoice }) => invoice.plan.currency),
-      lines.map(({ line }) => JSON.stringify(line.breakdown)),
+      idArray(lines.map(({ invoice }) => invoice.id)),
+      plainArray(lines.map(({ index }) => index)),
+      textArray(lines.map(({ line }) => line.chargeKey)),
+      textArray(lines.map(({ line }) => line.description)),
+      textArray(lines.map(({ line }) => line.meter)),
+      timeArray(lines.map(({ invoice }) => invoice.period.startMs)),
+      timeArray(lines.map(({ invoice }) => invoice.period.endMs)),
+      plainArray(lines.map(({ line }) => line.amountMinor)),
+      textArray(lines.map(({ invoice }) => invoice.plan.currency)),
+      JSON.stringify(lines.map(({ line }) => line.breakdown)),
     ],
   )
 }
@@ -79,65 +81,70 @@ export async function insertBilledUsage(
   if (used.length === 0) return
   await tx.query(
     `INSERT INTO billed_usage
-       (tenant_id, subscription_id, charge_key, meter, period_start, period_end, customer_id, invoice_id, line_index,
-        seal_id, quantity, event_count, digest)
-     SELECT app_tenant(), n.subscription_id, n.charge_key, n.meter, n.period_start, n.period_end, n.customer_id,
-       n.invoice_id, n.line_index, $1, n.quantity, n.event_count, n.digest
+       (tenant_id, seal_id, subscription_id, charge_key, meter, period_start, period_end, customer_id, invoice_id,
+        line_index, quantity, event_count, digest)
+     SELECT app_tenant(), $1, n.*
      FROM unnest($2::uuid[], $3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::uuid[], $8::uuid[],
-       $9::smallint[], $10::numeric[], $11::bigint[], $12::numeric[])
-       AS n (subscription_id, charge_key, meter, period_start, period_end, customer_id, invoice_id, line_index,
-         quantity, event_count, digest)`,
+       $9::smallint[], $10::numeric[], $11::bigint[], $12::numeric[]) AS n`,
     [
       sealId,
-      used.map(({ invoice }) => invoice.subscription.id),
-      used.map(({ chargeKey }) => chargeKey),
-      used.map(({ meter }) => meter),
-      used.map(({ invoice }) => new Date(invoice.period.startMs)),
-      used.map(({ invoice }) => new Date(invoice.period.endMs)),
-      used.map(({ invoice }) => invoice.subscription.customerId),
-      used.map(({ invoice }) => invoice.id),
-      used.map(({ index }) => index),
-      used.map(({ usage }) => formatQuantity(usage.quantity)),
-      used.map(({ usage }) => usage.events),
-      used.map(({ usage }) => usage.digest),
+      idArray(used.map(({ invoice }) => invoice.subscription.id)),
+      textArray(used.map(({ chargeKey }) => chargeKey)),
+      textArray(used.map(({ meter }) => meter)),
+      timeArray(used.map(({ invoice }) => invoice.period.startMs)),
+      timeArray(used.map(({ invoice }) => invoice.period.endMs)),
+      idArray(used.map(({ invoice }) => invoice.subscription.customerId)),
+      idArray(used.map(({ invoice }) => invoice.id)),
+      plainArray(used.map(({ index }) => index)),
+      plainArray(used.map(({ usage }) => formatQuantity(usage.quantity))),
+      plainArray(used.map(({ usage }) => usage.events)),
+      plainArray(used.map(({ usage }) => usage.digest)),
     ],
   )
 }
 
-/** From where the first of its new invoices starts to behind the last one. */
-export type Advance = { subscriptionId: string; fromMs: number; next: { startMs: number; endMs: number } | null }
-
-/** Moves subscriptions on; answers how many stood where they were expected. */
-export async function advanceSubscriptions(tx: TenantTransaction, advances: readonly Advance[]): Promise<number> {
-  const { rowCount } = await tx.query(
-    `UPDATE subscriptions s SET next_period_start = n.next_start, next_period_end = n.next_end
-     FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
-       AS n (id, from_start, next_start, next_end)
-     WHERE s.tenant_id = app_tenant() AND s.id = n.id AND s.next_period_start = n.from_start`,
-    [
-      advances.map((advance) => advance.subscriptionId),
-      advances.map((advance) => new Date(advance.fromMs)),
-      advances.map((advance) => advance.next && new Date(advance.next.startMs)),
-      advances.map((advance) => advance.next && new Date(advance.next.endMs)),
-    ],
-  )
-  return rowCount ?? 0
-}
-
-/** The last statement of its transaction: from here to the commit nobody else of the tenant draws a number. */
-export async function numberInvoices(tx: TenantTransaction, ids: readonly string[], atMs: number): Promise<number> {
+/**
+ * The invoices with their numbers. The last statement of its transaction: from here to the commit nobody else of the
+ * tenant draws a number, and a rollback gives the numbers back.
+ */
+export async function insertNumbered(
+  tx: TenantTransaction,
+  runId: string,
+  invoices: readonly NewInvoice[],
+  atMs: number,
+): Promise<void> {
   const { rowCount } = await tx.query(
     `WITH drawn AS (
-       UPDATE invoice_numbers SET last_number = last_number + cardinality($1::uuid[])
+       UPDATE invoice_numbers SET last_number = last_number + cardinality($3::uuid[])
        WHERE tenant_id = app_tenant()
-       RETURNING last_number - cardinality($1::uuid[]) AS before
+       RETURNING last_number - cardinality($3::uuid[]) AS before
      )
-     UPDATE invoices i SET number = drawn.before + n.position, state = 'finalised', finalised_at = $2
-     FROM drawn, unnest($1::uuid[]) WITH ORDINALITY AS n (id, position)
-     WHERE i.tenant_id = app_tenant() AND i.id = n.id`,
-    [ids, new Date(atMs)],
+     INSERT INTO invoices
+       (tenant_id, state, billing_run_id, finalised_at, number, id, subscription_id, customer_id, plan_id, currency,
+        period_start, period_end, subtotal_minor, tax_minor, total_minor, amount_due_minor)
+     SELECT app_tenant(), 'finalised', $1, $2, drawn.before + n.position, n.id, n.subscription_id, n.customer_id,
+       n.plan_id, n.currency, n.period_start, n.period_end, n.subtotal, n.tax, n.total, n.due
+     FROM drawn, unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
+       $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) WITH ORDINALITY
+       AS n (id, subscription_id, customer_id, plan_id, currency, period_start, period_end, subtotal, tax, total, due,
+         position)`,
+    [
+      runId,
+      new Date(atMs),
+      idArray(invoices.map((invoice) => invoice.id)),
+      idArray(invoices.map((invoice) => invoice.subscription.id)),
+      idArray(invoices.map((invoice) => invoice.subscription.customerId)),
+      idArray(invoices.map((invoice) => invoice.plan.id)),
+      textArray(invoices.map((invoice) => invoice.plan.currency)),
+      timeArray(invoices.map((invoice) => invoice.period.startMs)),
+      timeArray(invoices.map((invoice) => invoice.period.endMs)),
+      plainArray(invoices.map((invoice) => invoice.draft.subtotalMinor)),
+      plainArray(invoices.map((invoice) => invoice.draft.taxMinor)),
+      plainArray(invoices.map((invoice) => invoice.draft.totalMinor)),
+      plainArray(invoices.map((invoice) => invoice.draft.amountDueMinor)),
+    ],
   )
-  return rowCount ?? 0
+  if (rowCount !== invoices.length) throw new Error('There is no counter of invoice numbers.')
 }
 
 /** Those not parked by this run before. */

@@ -4,15 +4,17 @@ import { loadPlans, type PlanCache } from './billable-plans.ts'
 import type { BillingRun } from './billing-run.ts'
 import { listDue } from './due.postgres.ts'
 import { type IssueDeps, issueChunk } from './issue-chunk.ts'
-import { rateChunk } from './rate-chunk.ts'
+import { type RatedChunk, rateChunk } from './rate-chunk.ts'
 import type { Progress } from './steps.ts'
 
 export type BillDeps = IssueDeps & { usage: UsageReader; stopping: () => boolean; chunkSize: number }
 
+type Rated = RatedChunk & { lastId: string }
+
 /**
- * Rates and issues everything due, chunk by chunk in the order of subscription ids. What is issued is no longer due, so
- * a continued run starts over and finds the rest. Subscriptions with many due periods take several passes. False when
- * the process is to stop first.
+ * Rates and issues everything due, chunk by chunk in the order of subscription ids; while one is issued the next is
+ * rated, which has no effects. What is issued is no longer due, so a continued run starts over and finds the rest.
+ * Subscriptions with many due periods take several passes. False when the process is to stop first.
  */
 export async function billDue(
   deps: BillDeps,
@@ -21,31 +23,37 @@ export async function billDue(
   run: BillingRun,
 ): Promise<boolean> {
   const plans: PlanCache = new Map()
-  let after: string | null = null
-  let anotherPass = false
-  while (!deps.stopping()) {
+  const rateAfter = async (after: string | null): Promise<Rated | undefined> => {
     await progress('rate')
-    const page: { after: string | null; limit: number } = { after, limit: deps.chunkSize }
+    const page = { after, limit: deps.chunkSize }
     const chunk = await deps.transact(tenantId, (tx) => listDue(tx, run.asOfMs, run.id, page))
     const last = chunk.at(-1)
-    if (last === undefined && !anotherPass) return true
-    if (last === undefined) {
-      after = null
-      anotherPass = false
-      continue
-    }
+    if (last === undefined) return undefined
     const planIds = chunk.map((subscription) => subscription.planId)
-    const rated = await rateChunk(
-      deps.usage,
-      tenantId,
-      run,
-      chunk,
-      await loadPlans(deps.transact, tenantId, plans, planIds),
-    )
-    await progress('issue')
-    await issueChunk(deps, tenantId, run, rated)
-    after = last.id
-    anotherPass ||= rated.more
+    const planOf = await loadPlans(deps.transact, tenantId, plans, planIds)
+    return { ...(await rateChunk(deps.usage, tenantId, run, chunk, planOf)), lastId: last.id }
   }
-  return false
+  let anotherPass = true
+  while (anotherPass) {
+    anotherPass = false
+    if (deps.stopping()) return false
+    let rated = await rateAfter(null)
+    while (rated !== undefined) {
+      if (deps.stopping()) return false
+      await progress('issue')
+      const [allNew, following]: [boolean, Rated | undefined] = await both(
+        issueChunk(deps, tenantId, run, rated),
+        rateAfter(rated.lastId),
+      )
+      anotherPass ||= rated.more || !allNew
+      rated = following
+    }
+  }
+  return true
+}
+
+/** Like Promise.all, and nothing goes on behind the back of whoever hears of an error. */
+async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other])
+  return Promise.all([one, other])
 }

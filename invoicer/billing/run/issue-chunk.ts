@@ -3,17 +3,16 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import { formatMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Announce } from '../../outbox/announce.ts'
-import { insertBillingEvents } from '../../outbox/history.postgres.ts'
-import { insertOutbox } from '../../outbox/outbox.postgres.ts'
+import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import {
   type Advance,
-  advanceSubscriptions,
+  claimSubscriptions,
   insertBilledUsage,
-  insertDrafts,
   insertLines,
+  insertNumbered,
   insertParked,
-  numberInvoices,
+  listBilled,
 } from '../invoices/issue.postgres.ts'
 import type { NewInvoice } from '../invoices/rated-invoice.ts'
 import type { BillingRun } from './billing-run.ts'
@@ -24,13 +23,16 @@ type Issuable = Pick<RatedChunk, 'invoices' | 'parked'>
 
 /** SQLSTATE: class 22 says that a value is at fault (out of range, overflow), 23514 that it breaks a CHECK. */
 const DATA_ERROR = /^(22...|23514)$/
+/** The keys that keep a period from being billed twice, should a subscription stand where it stood before. */
+const BILLED_BEFORE = /^(billed_usage_pkey|invoices_tenant_id_subscription_id_period_(start|end)_key)$/
 
 /**
- * Stores a rated chunk in one transaction and answers how many invoices are new. Order of effects:
- *   drafts → lines → billed usage → subscriptions moved on → outbox, history → numbers, last → commit → log, metric
- * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and what a repeated
- * chunk then brings is known already: its drafts conflict, so nothing of it is stored. Between commit and log a crash
- * loses log lines and counts of the metric, never money.
+ * Stores a rated chunk in one transaction. Answers whether all of it is new: what is not, somebody else has billed
+ * meanwhile, perhaps not up to where this run is to bill. Order of effects:
+ *   subscriptions moved on → lines → billed usage → history, outbox → invoices with numbers, last → commit → log, metric
+ * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and a repeated chunk
+ * finds its subscriptions moved on, so nothing of it is stored again. Between commit and log a crash loses log lines
+ * and counts of the metric, never money.
  *
  * What the database refuses because of its content would be refused each time, and nobody of the chunk would be billed
  * again: then each subscription gets a transaction of its own, and the one at fault is parked.
@@ -40,7 +42,7 @@ export async function issueChunk(
   tenantId: TenantId,
   run: BillingRun,
   chunk: Issuable,
-): Promise<number> {
+): Promise<boolean> {
   try {
     return await issueTogether(deps, tenantId, run, chunk)
   } catch (error) {
@@ -49,25 +51,26 @@ export async function issueChunk(
   }
 }
 
-async function issueTogether(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<number> {
-  if (chunk.invoices.length === 0 && chunk.parked.length === 0) return 0
+async function issueTogether(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<boolean> {
   const wanted = chunk.invoices.map((invoice) => ({ ...invoice, id: deps.newId() }))
   const issued = await deps.transact(tenantId, async (tx) => {
     const atMs = deps.now()
-    if (chunk.parked.length > 0) await park(tx, deps, run, chunk.parked, atMs)
-    const fresh = wanted.length === 0 ? new Set<string>() : await insertDrafts(tx, run.id, wanted)
-    const invoices = wanted.filter((invoice) => fresh.has(invoice.id))
+    await park(tx, deps, run, chunk.parked, atMs)
+    const invoices = await claim(tx, wanted)
     if (invoices.length > 0) await store(tx, deps, run, invoices, atMs)
     return invoices
   })
   for (const invoice of issued) announceIssued(deps.announce, invoice)
-  return issued.length
+  return issued.length === wanted.length
 }
 
-async function issueOneByOne(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<number> {
-  let issued = 0
-  for (const part of bySubscription(chunk)) issued += await issueOrPark(deps, tenantId, run, part)
-  return issued
+async function issueOneByOne(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<boolean> {
+  let allNew = true
+  for (const part of bySubscription(chunk)) {
+    const isNew = await issueOrPark(deps, tenantId, run, part)
+    allNew &&= isNew
+  }
+  return allNew
 }
 
 /** In the order of the chunk. */
@@ -79,7 +82,7 @@ function bySubscription({ invoices, parked }: Issuable): Issuable[] {
   }))
 }
 
-async function issueOrPark(deps: IssueDeps, tenantId: TenantId, run: BillingRun, part: Issuable): Promise<number> {
+async function issueOrPark(deps: IssueDeps, tenantId: TenantId, run: BillingRun, part: Issuable): Promise<boolean> {
   try {
     return await issueTogether(deps, tenantId, run, part)
   } catch (error) {
@@ -96,7 +99,20 @@ async function issueOrPark(deps: IssueDeps, tenantId: TenantId, run: BillingRun,
 
 function isDataError(error: unknown): boolean {
   if (error instanceof Problem) return error.code === 'calculation_failed'
-  return DATA_ERROR.test(String((error as { code?: unknown } | undefined)?.code))
+  const { code, constraint } = (error ?? {}) as { code?: unknown; constraint?: unknown }
+  return DATA_ERROR.test(String(code)) || (code === '23505' && BILLED_BEFORE.test(String(constraint)))
+}
+
+/** Those of the invoices whose subscription stands where they start: the others are issued by somebody else. */
+async function claim(tx: TenantTransaction, wanted: readonly NewInvoice[]): Promise<NewInvoice[]> {
+  const advances = advancesOf(wanted)
+  if (advances.length === 0) return []
+  const claimed = await claimSubscriptions(tx, advances)
+  const missed = advances.filter(({ subscriptionId }) => !claimed.has(subscriptionId))
+  if (missed.length > 0 && (await listBilled(tx, missed)).size !== missed.length) {
+    throw new Problem('calculation_failed', 'A subscription was billed up to another period than its invoices say.')
+  }
+  return wanted.filter(({ subscription }) => claimed.has(subscription.id))
 }
 
 async function store(
@@ -108,17 +124,9 @@ async function store(
 ): Promise<void> {
   await insertLines(tx, invoices)
   await insertBilledUsage(tx, run.sealId, invoices)
-  const advances = advancesOf(invoices)
-  if ((await advanceSubscriptions(tx, advances)) !== advances.length) {
-    throw new Problem('calculation_failed', 'A subscription was billed up to another period than its invoices say.')
-  }
-  await tellIssued(tx, means, run, invoices, atMs)
-  const numbered = await numberInvoices(
-    tx,
-    invoices.map((invoice) => invoice.id),
-    atMs,
-  )
-  if (numbered !== invoices.length) throw new Problem('internal', 'Not every invoice got its number.')
+  const events = invoices.map((invoice) => issuedEvent(means, run, invoice))
+  await insertBillingEvents(tx, events, atMs)
+  await insertNumbered(tx, run.id, invoices, atMs)
 }
 
 /** The invoices of a subscription stand together, in order. */
@@ -131,50 +139,23 @@ function advancesOf(invoices: readonly NewInvoice[]): Advance[] {
   return [...advances.values()]
 }
 
-async function tellIssued(
-  tx: TenantTransaction,
-  means: Means,
-  run: BillingRun,
-  invoices: readonly NewInvoice[],
-  atMs: number,
-): Promise<void> {
-  const told = invoices.map((invoice) => {
-    const { id, subscription, period, plan, draft } = invoice
-    const ids = { customerId: subscription.customerId, subscriptionId: subscription.id, invoiceId: id }
-    const data = {
+function issuedEvent(means: Means, run: BillingRun, invoice: NewInvoice): NewBillingEvent {
+  const { id, subscription, period, plan, draft } = invoice
+  return {
+    id: means.newId(),
+    event: 'invoice.finalised',
+    customerId: subscription.customerId,
+    subscriptionId: subscription.id,
+    invoiceId: id,
+    billingRunId: run.id,
+    data: {
       total: formatMoney(draft.totalMinor, plan.currency),
       currency: plan.currency,
       period_start: new Date(period.startMs).toISOString(),
       period_end: new Date(period.endMs).toISOString(),
       seal_id: run.sealId,
-    }
-    return { ids, data }
-  })
-  await insertOutbox(
-    tx,
-    told.map(({ ids, data }) => ({
-      id: means.newId(),
-      topic: 'invoice.finalised',
-      payload: {
-        invoice_id: ids.invoiceId,
-        customer_id: ids.customerId,
-        subscription_id: ids.subscriptionId,
-        ...data,
-      },
-    })),
-    atMs,
-  )
-  await insertBillingEvents(
-    tx,
-    told.map(({ ids, data }) => ({
-      id: means.newId(),
-      event: 'invoice.finalised',
-      billingRunId: run.id,
-      ...ids,
-      data,
-    })),
-    atMs,
-  )
+    },
+  }
 }
 
 async function park(
@@ -184,6 +165,7 @@ async function park(
   parked: readonly Parked[],
   atMs: number,
 ): Promise<void> {
+  if (parked.length === 0) return
   const rows = parked.map(({ subscription, ...rest }) => ({ subscriptionId: subscription.id, ...rest }))
   const fresh = await insertParked(tx, run.id, rows, atMs)
   const events = parked

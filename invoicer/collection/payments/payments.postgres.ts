@@ -1,4 +1,5 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { idArray, plainArray, textArray } from '../../array-text.ts'
 import type { ChargeResult, Gateway } from './gateway.ts'
 
 /** An issued invoice that nobody has paid and no gateway has declined. */
@@ -58,7 +59,7 @@ export async function listUnpaid(
 export async function lockUnpaid(tx: TenantTransaction, invoiceIds: readonly string[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>(
     `SELECT id FROM invoices WHERE id = ANY ($1::uuid[]) AND state = 'finalised' ORDER BY id FOR NO KEY UPDATE`,
-    [invoiceIds],
+    [idArray(invoiceIds)],
   )
   return new Set(rows.map((row) => row.id))
 }
@@ -80,11 +81,11 @@ export async function insertAttempts(
      RETURNING id`,
     [
       gateway,
-      attempts.map((attempt) => attempt.id),
-      attempts.map((attempt) => attempt.invoiceId),
-      attempts.map((attempt) => attempt.idempotencyKey),
-      attempts.map((attempt) => attempt.amountMinor),
-      attempts.map((attempt) => attempt.currency),
+      idArray(attempts.map((attempt) => attempt.id)),
+      idArray(attempts.map((attempt) => attempt.invoiceId)),
+      textArray(attempts.map((attempt) => attempt.idempotencyKey)),
+      plainArray(attempts.map((attempt) => attempt.amountMinor)),
+      textArray(attempts.map((attempt) => attempt.currency)),
       new Date(atMs),
     ],
   )
@@ -105,7 +106,7 @@ export async function listLiveAttempts(
   }>(
     `SELECT id, invoice_id, idempotency_key, amount_minor, currency FROM payments
      WHERE gateway = $1 AND invoice_id = ANY ($2::uuid[]) AND state IN ('created', 'unknown') ORDER BY invoice_id`,
-    [gateway, invoiceIds],
+    [gateway, idArray(invoiceIds)],
   )
   return rows.map((row) => ({
     id: row.id,
@@ -130,10 +131,10 @@ export async function settleAttempts(
        AND p.state IS DISTINCT FROM n.outcome
      RETURNING p.id`,
     [
-      attempts.map((attempt) => attempt.id),
-      attempts.map((attempt) => attempt.result.outcome),
-      attempts.map(({ result }) => (result.outcome === 'succeeded' ? result.reference : null)),
-      attempts.map(({ result }) => (result.outcome === 'succeeded' ? null : result.reason)),
+      idArray(attempts.map((attempt) => attempt.id)),
+      textArray(attempts.map((attempt) => attempt.result.outcome)),
+      textArray(attempts.map(({ result }) => (result.outcome === 'succeeded' ? result.reference : null))),
+      textArray(attempts.map(({ result }) => (result.outcome === 'succeeded' ? null : result.reason))),
       new Date(atMs),
     ],
   )
@@ -143,6 +144,6 @@ export async function settleAttempts(
 export async function markPaid(tx: TenantTransaction, invoiceIds: readonly string[], atMs: number): Promise<void> {
   await tx.query(
     `UPDATE invoices SET state = 'paid', paid_at = $2 WHERE id = ANY ($1::uuid[]) AND state = 'finalised'`,
-    [invoiceIds, new Date(atMs)],
+    [idArray(invoiceIds), new Date(atMs)],
   )
 }

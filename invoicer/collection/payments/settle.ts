@@ -2,7 +2,6 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { formatMoney } from '../../../schemas/money.ts'
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
-import { insertOutbox } from '../../outbox/outbox.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import { lockUnpaid, markPaid, type SettledAttempt, settleAttempts, type UnpaidInvoice } from './payments.postgres.ts'
 
@@ -47,11 +46,6 @@ export async function settle(
       ...paid.map((invoice) => paidEvent(deps, runId, invoice)),
     ]
     await insertBillingEvents(tx, events, atMs)
-    await insertOutbox(
-      tx,
-      paid.map((invoice) => ({ id: deps.newId(), topic: 'invoice.paid', payload: paidPayload(invoice) })),
-      atMs,
-    )
     return settled
   })
   for (const item of news) announcePayment(deps, item)
@@ -72,16 +66,6 @@ function paymentEvent(deps: SettleDeps, runId: string, { invoice, attempt }: Set
 function paidEvent(deps: SettleDeps, runId: string, invoice: UnpaidInvoice): NewBillingEvent {
   const data = { total: formatMoney(invoice.amountDueMinor, invoice.currency), currency: invoice.currency }
   return { id: deps.newId(), event: 'invoice.paid', billingRunId: runId, ...subjectsOf(invoice), data }
-}
-
-function paidPayload(invoice: UnpaidInvoice): Record<string, unknown> {
-  return {
-    invoice_id: invoice.id,
-    customer_id: invoice.customerId,
-    subscription_id: invoice.subscriptionId,
-    total: formatMoney(invoice.amountDueMinor, invoice.currency),
-    currency: invoice.currency,
-  }
 }
 
 function subjectsOf(invoice: UnpaidInvoice) {

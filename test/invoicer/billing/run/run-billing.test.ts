@@ -214,8 +214,10 @@ describe('a billing run', () => {
       'invoice.paid',
       'billing_run.completed',
     ])
-    const { rows } = await world.transact(world.tenantId, (tx) => tx.query('SELECT topic FROM outbox ORDER BY id'))
-    expect(rows.map((row) => row.topic)).toEqual(['subscription.created', 'invoice.finalised', 'invoice.paid'])
+    const { rows } = await world.transact(world.tenantId, (tx) =>
+      tx.query('SELECT e.event FROM outbox o JOIN billing_events e ON e.id = o.event_id ORDER BY e.id'),
+    )
+    expect(rows.map((row) => row.event)).toEqual(['subscription.created', 'invoice.finalised', 'invoice.paid'])
     expect(world.announced.map(({ event, userId, usageType, amount }) => [event, userId, usageType, amount])).toEqual([
       ['invoice_finalised', 'a', 'context_tokens,generated_tokens', '20.00'],
       ['payment_succeeded', 'a', 'manual', '20.00'],

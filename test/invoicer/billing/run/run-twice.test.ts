@@ -7,6 +7,7 @@ import { type Progress, RUN_STEPS, type RunStep } from '../../../../invoicer/bil
 import { createTestDatabase, type TestDatabase } from '../../../support/test-database.ts'
 import { createWorld, DECEMBER, JANUARY, NOVEMBER, summary, type World } from '../../support/world.ts'
 
+const HOUR_MS = 3_600_000
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
 let database: TestDatabase
 let tenants = 0
@@ -61,11 +62,14 @@ async function expectBilledOnce(world: World): Promise<void> {
   expect(await count('SELECT last_number AS n FROM invoice_numbers')).toBe(12)
   expect(await count('SELECT count(*) AS n FROM invoice_lines')).toBe(32)
   expect(await count('SELECT count(*) AS n FROM billed_usage')).toBe(20)
-  expect(await count("SELECT count(*) AS n FROM outbox WHERE topic = 'invoice.finalised'")).toBe(12)
-  expect(await count("SELECT count(*) AS n FROM outbox WHERE topic = 'invoice.paid'")).toBe(12)
+  expect(await count(published('invoice.finalised'))).toBe(12)
+  expect(await count(published('invoice.paid'))).toBe(12)
   expect(await count("SELECT count(*) AS n FROM billing_events WHERE event = 'payment.succeeded'")).toBe(10)
   expect(await count("SELECT count(*) AS n FROM billing_events WHERE event = 'invoice.paid'")).toBe(12)
 }
+
+const published = (event: string) =>
+  `SELECT count(*) AS n FROM outbox o JOIN billing_events e ON e.id = o.event_id WHERE e.event = '${event}'`
 
 const open = (world: World) =>
   world.transact(world.tenantId, async (tx) => (await openRun(tx, { asOfMs: null }, world)).id)
@@ -145,6 +149,68 @@ describe('a run that dies is continued to the same invoices', () => {
   })
 })
 
+describe('a subscription that somebody else moves on while it is rated', () => {
+  test('with its first period billed by another run is looked at again for the rest, by this run', async () => {
+    const world = await busyWorld()
+    const { usage } = world.deps
+    let asked = false
+    world.deps.usage = {
+      ...usage,
+      quantities: async (...question) => {
+        if (!asked) {
+          asked = true
+          await world.run(DECEMBER + 2 * HOUR_MS)
+        }
+        return usage.quantities(...question)
+      },
+    }
+    const runId = await world.run()
+    await expectBilledOnce(world)
+    const report = await world.transact(world.tenantId, (tx) => readRun(tx, runId))
+    expect(report).toMatchObject({ state: 'completed', invoicesCreated: 6 })
+  })
+
+  test('with a place that is billed already is parked by the unique keys, and the others are billed', async () => {
+    const world = await busyWorld()
+    await world.run(DECEMBER + 2 * HOUR_MS)
+    await world.transact(world.tenantId, (tx) =>
+      tx.query("UPDATE subscriptions SET next_period_start = $1, next_period_end = $2 WHERE external_key = 'b'", [
+        new Date(NOVEMBER),
+        new Date(DECEMBER),
+      ]),
+    )
+    const runId = await world.run()
+    const { state, parked } = await world.transact(world.tenantId, (tx) => readRun(tx, runId))
+    expect(state).toBe('completed')
+    expect(parked.map(({ reason }) => reason)).toContainEqual(expect.stringContaining('duplicate key'))
+    const expected = EXPECTED.filter((line) => !line.startsWith('b 2023-12'))
+    expect(summary(await world.invoices()).sort()).toEqual(expected)
+  })
+})
+
+describe('while a chunk is issued the next is rated', () => {
+  test('usage that cannot be read for it stops the run, after the chunk before is issued whole', async () => {
+    const world = await busyWorld()
+    const { usage } = world.deps
+    let asked = 0
+    world.deps.usage = {
+      ...usage,
+      quantities: async (...question) => {
+        asked += 1
+        if (asked === 2) throw new Error('the usage store is away')
+        return usage.quantities(...question)
+      },
+    }
+    const runId = await open(world)
+    await expect(work(world, runId)).rejects.toThrow('the usage store is away')
+    expect(summary(await world.invoices()).sort()).toEqual(
+      EXPECTED.slice(0, 6).map((line) => line.replace('paid', 'finalised')),
+    )
+    await expect(work(world, runId)).resolves.toBe('completed')
+    await expectBilledOnce(world)
+  })
+})
+
 describe('an invoice that does not hold leaves nothing', () => {
   test('a transaction that fails after the lines gives its numbers back', async () => {
     const world = await busyWorld()
@@ -180,5 +246,21 @@ describe('an invoice that does not hold leaves nothing', () => {
     expect(summary(await world.invoices())).toEqual(
       ['d', 'e', 'f', 'g'].map((name) => `${name} 2023-12-01: 20.00 + 0.00 + 2.10 = 22.10 paid`),
     )
+  })
+
+  test('a line without its invoice is refused at the commit', async () => {
+    const world = await busyWorld()
+    await world.run()
+    const orphan = world.transact(world.tenantId, (tx) =>
+      tx.query(
+        `INSERT INTO invoice_lines
+         SELECT tenant_id, $1, line_index, charge_key, description, meter, period_start, period_end, amount_minor,
+           currency, breakdown
+         FROM invoice_lines LIMIT 1`,
+        [world.newId()],
+      ),
+    )
+    await expect(orphan).rejects.toThrow('invoice_lines_tenant_id_invoice_id_fkey')
+    await expectBilledOnce(world)
   })
 })
