@@ -8,7 +8,10 @@ export default defineConfig({
     exclude: ['test/**/*.servers.test.ts'],
     globalSetup: ['test/support/postgres-global.ts'],
     // The last reporter has the last word: `N passed, N failed`.
-    reporters: ['default', totalsReporter(import.meta.dirname, process.env.npm_lifecycle_event === 'test')],
+    reporters: [
+      'default',
+      totalsReporter(import.meta.dirname, process.env.npm_lifecycle_event === 'test' ? 'embedded' : undefined),
+    ],
     testTimeout: 120_000,
     hookTimeout: 120_000,
     // One process a file: chDB binds one data folder a process.

@@ -1,10 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Admin, Consumer, EachBatchPayload, Kafka } from 'kafkajs'
+import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import type { Logger } from 'pino'
-import { topicEnds } from '../../schemas/event/topic.kafka.ts'
-import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
-import type { EventLogReader, Offsets } from './event-log.ts'
-import { createRecordBuffer, type RecordBuffer } from './record-buffer.ts'
+import { openTopic, type Topic } from '../../schemas/event/topic.kafka.ts'
+import type { Assignment, EventLogReader, Offsets } from './event-log.ts'
+import { createRecordBuffer } from './record-buffer.ts'
 
 export type KafkaReaderOptions = {
   /** Also the log's name. */
@@ -19,103 +18,185 @@ export type KafkaReaderOptions = {
 const BUFFER_BYTES = 32 * 1024 ** 2
 const WAIT_FOR_ROOM_MS = 100
 const COMMIT_EVERY_MS = 5_000
-const RETRY = { initialRetryTime: 100, maxRetryTime: 5_000, retries: 20 }
+/** Few tries: when they are used up kafkajs starts again with new connections, which is what helps. */
+const RETRY = { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 }
+const START_AGAIN_MS = 2_000
 
 /**
  * The log on Kafka, read as a member of a consumer group, which only decides who reads what. Where reading goes on is
- * what `read` is asked for: a partition whose fetching stands elsewhere is sought there. Committed offsets feed
- * dashboards. kafkajs pushes; the buffer turns that into the pull the pump wants, with bounded memory.
+ * what `read` is asked for: nothing of a partition is fetched before that, and one whose fetching stands elsewhere is
+ * sought there. Committed offsets feed dashboards. kafkajs pushes; the buffer turns that into the pull the pump wants.
  */
 export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, logger: Logger): EventLogReader {
-  const { topic, partitions } = options
-  const admin: Admin = kafka.admin({ retry: RETRY })
-  const consumer: Consumer = kafka.consumer({
+  const { topic, partitions, clockMarginMs } = options
+  const ofTopic = openTopic(kafka, topic, partitions)
+  let stopping = false
+  const consumer = kafka.consumer({
     groupId: options.groupId,
     sessionTimeout: options.sessionTimeoutMs,
     heartbeatInterval: Math.floor(options.sessionTimeoutMs / 6),
     maxWaitTimeInMs: 50,
     maxBytesPerPartition: 4 * 1024 ** 2,
     allowAutoTopicCreation: false,
-    retry: { ...RETRY, restartOnFailure: async () => true },
+    retry: { ...RETRY, restartOnFailure: async () => !stopping },
   })
   const buffer = createRecordBuffer()
-  let assignment = { generation: 0, partitions: [] as number[] }
-  let stopping = false
-  let committedAtMs = 0
+  let assignment: Assignment = { generation: 0, partitions: [] }
+  const trust = createTrust((nextOffsets) => requireRecords(ofTopic, topic, nextOffsets))
+  const doubt = () => {
+    trust.lose()
+    buffer.clear()
+  }
+  const assign = (assigned: readonly number[]) => {
+    doubt()
+    assignment = { generation: assignment.generation + 1, partitions: [...assigned] }
+  }
+  const seek = (partition: number, offset: number) => {
+    consumer.seek({ topic, partition, offset: String(offset) })
+    consumer.resume([{ topic, partitions: [partition] }])
+  }
+  const eachBatch = takeInto({ ...buffer, stopping: () => stopping, doubt })
+  const manual = { autoCommit: false, eachBatchAutoResolve: false }
+  const run = () => consumer.run({ ...manual, partitionsConsumedConcurrently: partitions, eachBatch })
 
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-    buffer.clear()
-    assignment = { generation: assignment.generation + 1, partitions: [...(payload.memberAssignment[topic] ?? [])] }
+    const assigned = [...(payload.memberAssignment[topic] ?? [])]
+    consumer.pause([{ topic, partitions: assigned }])
+    assign(assigned)
   })
-  consumer.on(consumer.events.CRASH, ({ payload }) =>
-    logger.warn({ error: payload.error }, 'the Kafka consumer starts again'),
-  )
-
-  const take = takeInto(buffer, () => stopping)
-  const seek = (partition: number, offset: number) => consumer.seek({ topic, partition, offset: String(offset) })
+  const stopRuns = runAgain(consumer, run, logger, () => assign([]))
 
   return {
     logId: topic,
     partitions,
-    clockMarginMs: options.clockMarginMs,
+    clockMarginMs,
     start: async () => {
-      await admin.connect()
-      await requireAppendTimes(admin, topic)
+      await ofTopic.connect()
       await consumer.connect()
       await consumer.subscribe({ topic, fromBeginning: true })
-      const run = { autoCommit: false, eachBatchAutoResolve: false, partitionsConsumedConcurrently: partitions }
-      await consumer.run({ ...run, eachBatch: take })
+      await run()
     },
     stop: async () => {
       stopping = true
+      stopRuns()
       await consumer.disconnect()
-      await admin.disconnect()
+      await ofTopic.close()
     },
     assignment: () => assignment,
-    read: async (nextOffsets, maxBytes): Promise<LogRow[]> => buffer.take(nextOffsets, maxBytes, seek),
-    stored: (nextOffsets: Offsets) => {
-      if (Date.now() - committedAtMs < COMMIT_EVERY_MS) return
-      committedAtMs = Date.now()
-      const offsets = nextOffsets.flatMap((offset, partition) =>
-        offset === undefined ? [] : [{ topic, partition, offset: String(offset) }],
-      )
-      // Only dashboards read these: a failed commit, usual in a rebalance, costs nothing.
-      consumer.commitOffsets(offsets).catch(() => undefined)
+    read: async (nextOffsets, maxBytes) => {
+      // While the consumer is down nothing is ours, and it could not seek.
+      if (assignment.partitions.length === 0) return []
+      await trust.have(nextOffsets)
+      const ours = (offset: number | undefined, partition: number) =>
+        assignment.partitions.includes(partition) ? offset : undefined
+      return buffer.take(nextOffsets.map(ours), maxBytes, seek)
     },
-    ends: () => topicEnds(admin, topic, partitions),
+    stored: committing(consumer, topic, () => assignment),
+    ends: () => ofTopic.ends(),
     waitForMore: (waitMs) => buffer.wait(waitMs),
   }
 }
 
+type Taking = Pick<ReturnType<typeof createRecordBuffer>, 'push' | 'bytes'> & {
+  stopping(): boolean
+  /** What came is not what should come next. */
+  doubt(): void
+}
+
 /** What kafkajs pushes goes into the buffer; while that is full the handler waits, and its session lives on. */
-function takeInto(buffer: RecordBuffer, stopping: () => boolean): (payload: EachBatchPayload) => Promise<void> {
+function takeInto({ push, bytes, stopping, doubt }: Taking): (payload: EachBatchPayload) => Promise<void> {
   return async ({ batch, heartbeat, isRunning, isStale, resolveOffset }) => {
     const unwanted = () => !isRunning() || isStale() || stopping()
-    while (buffer.bytes() > BUFFER_BYTES && !unwanted()) {
+    while (bytes() > BUFFER_BYTES && !unwanted()) {
       await heartbeat()
       await sleep(WAIT_FOR_ROOM_MS)
     }
     if (unwanted()) return
     for (const message of batch.messages) {
-      buffer.push({
+      const expected = push({
         knownAtMs: Number(message.timestamp),
         partition: batch.partition,
         offset: Number(message.offset),
         batch: message.value ?? Buffer.alloc(0),
       })
+      if (!expected) return doubt()
     }
     resolveOffset(batch.lastOffset())
   }
 }
 
-/** A record's time is when the broker appended it: the order of first copies, and seals, rest on that. */
-async function requireAppendTimes(admin: Admin, topic: string): Promise<void> {
-  const name = 'message.timestamp.type'
-  // 2 is the protocol's number of a topic as a configuration resource.
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: [{ type: 2, name: topic, configNames: [name] }],
+/**
+ * kafkajs starts again by itself after errors that it takes for passing ones, and else stays down without a word: a
+ * member of another protocol in the group, say, or a missing permission. What stops it may be put right, so it is
+ * started again whatever it was. Meanwhile nothing is ours.
+ */
+function runAgain(consumer: Consumer, run: () => Promise<void>, logger: Logger, down: () => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let stopped = false
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    down()
+    if (stopped) return
+    logger.warn({ error: payload.error }, 'the Kafka consumer starts again')
+    if (!payload.restart) timer = setTimeout(() => void run(), START_AGAIN_MS)
   })
-  const value = resources[0]?.configEntries.find((entry) => entry.configName === name)?.configValue
-  if (value !== 'LogAppendTime') throw new Error(`Topic ${topic} has ${name}=${value}: set it to LogAppendTime`)
+  return () => {
+    stopped = true
+    clearTimeout(timer)
+  }
+}
+
+/** Commits now and then, for dashboards: a failed commit, usual in a rebalance, costs nothing. */
+function committing(consumer: Consumer, topic: string, assignment: () => Assignment): (next: Offsets) => void {
+  let committedAtMs = 0
+  let underWay = false
+  return (nextOffsets) => {
+    if (underWay || Date.now() - committedAtMs < COMMIT_EVERY_MS) return
+    // The broker takes a member's commits of any partition: those that went to another are left alone.
+    const offsets = assignment().partitions.flatMap((partition) => {
+      const offset = nextOffsets[partition]
+      return offset === undefined ? [] : [{ topic, partition, offset: String(offset) }]
+    })
+    underWay = true
+    const end = () => {
+      underWay = false
+      committedAtMs = Date.now()
+    }
+    consumer.commitOffsets(offsets).then(end, end)
+  }
+}
+
+/** Looks at the topic before the first read, and again after something was not as expected. */
+function createTrust(look: (nextOffsets: Offsets) => Promise<void>) {
+  let trusted = false
+  return {
+    lose: () => {
+      trusted = false
+    },
+    have: async (nextOffsets: Offsets): Promise<void> => {
+      if (trusted) return
+      // Before the look: what is seen during it asks for another.
+      trusted = true
+      try {
+        await look(nextOffsets)
+      } catch (error) {
+        trusted = false
+        throw error
+      }
+    },
+  }
+}
+
+/**
+ * kafkajs answers an offset that the topic does not have by going on at the topic's begin. So a topic that ends before
+ * what was stored, being another one of the same name or one that lost records, and one whose records were removed
+ * before they were stored, are told here, loudly and for as long as it is so: going on would lose events silently.
+ */
+async function requireRecords(ofTopic: Topic, topic: string, nextOffsets: Offsets): Promise<void> {
+  const ranges = await ofTopic.ranges()
+  for (const [partition, { first, end }] of ranges.entries()) {
+    const next = nextOffsets[partition] ?? end
+    const held = `partition ${partition} of ${topic} holds offsets ${first} to ${end}`
+    if (next > end) throw new Error(`Before ${next} all is stored, but ${held}: it is another log, or has lost records`)
+    if (next < first) throw new Error(`From ${next} on nothing is stored, but ${held}: records were removed too early`)
+  }
 }

@@ -3,7 +3,8 @@ import type { Offsets } from './event-log.ts'
 
 /** Fetched records waiting for the pump, dense per partition. */
 export type RecordBuffer = {
-  push(row: LogRow): void
+  /** False: it is not the record that the partition's next one should be, and is not kept. */
+  push(row: LogRow): boolean
   /**
    * The records from the wanted offsets on, which stay until a later offset is wanted. A partition whose records do
    * not start at the wanted offset is emptied and sought there.
@@ -27,16 +28,19 @@ export function createRecordBuffer(): RecordBuffer {
   return {
     push: (row) => {
       const queue = queues.get(row.partition)
-      // Nobody asked for the partition yet, or a stale fetch: what comes is not what is expected, and is fetched again.
-      if (!queue || row.offset !== queue.next) return
+      // Nobody asked for the partition yet: it is fetched again.
+      if (!queue) return true
+      if (row.offset !== queue.next) return false
       queue.rows.push(row)
       queue.next = row.offset + 1
       bytes += row.batch.length
       arrived()
+      return true
     },
     take: (wanted, maxBytes, seek) => {
       const rows: LogRow[] = []
-      let taken = 0
+      // The same share for each, so that a busy partition does not starve the others.
+      const share = maxBytes / wanted.filter((offset) => offset !== undefined).length
       for (const [partition, offset] of wanted.entries()) {
         if (offset === undefined) continue
         const queue = queues.get(partition)
@@ -48,8 +52,9 @@ export function createRecordBuffer(): RecordBuffer {
           continue
         }
         drop(queue, offset - first)
+        let taken = 0
         for (const row of queue.rows) {
-          if (taken >= maxBytes) break
+          if (taken >= share) break
           rows.push(row)
           taken += row.batch.length
         }

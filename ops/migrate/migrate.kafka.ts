@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import type { Kafka } from 'kafkajs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Admin, Kafka } from 'kafkajs'
 import pg from 'pg'
+import { topicEnds } from '../../schemas/event/topic.kafka.ts'
 
 export type EventLogTopic = { topic: string; partitions: number }
 
@@ -9,10 +11,12 @@ const TOPIC_LOCK = 7_215_503
 const DAY_MS = 86_400_000
 /** The log is kept this long behind the store (design §3 asks for 7 days at least). */
 const RETENTION_MS = 14 * DAY_MS
+const LED_WITHIN_MS = 30_000
 
 /**
- * Creates the topic of the event log, once: its name is drawn, so that a topic is never mistaken for an earlier one of
- * the same name, and noted in Postgres. The row is written first: after a crash the next run creates the topic it names.
+ * Creates the topic of the event log, once, under a name that is drawn, and notes it in Postgres. The topic comes
+ * first: a row means that it was there, so one that is missing later is never made anew under the same name, where its
+ * offsets would be mistaken for progress (design §3). After a crash between the two an empty topic stays behind.
  */
 export async function migrateKafka(kafka: Kafka, ownerUrl: string, partitions: number): Promise<EventLogTopic> {
   const client = new pg.Client({ connectionString: ownerUrl })
@@ -20,29 +24,16 @@ export async function migrateKafka(kafka: Kafka, ownerUrl: string, partitions: n
   const admin = kafka.admin()
   try {
     await client.query('SELECT pg_advisory_lock($1)', [TOPIC_LOCK])
-    const log = (await activeLog(client)) ?? (await insertLog(client, partitions))
     await admin.connect()
-    const { brokers } = await admin.describeCluster()
-    const replicas = Math.min(3, brokers.length)
-    // False when it exists already: then it is the one we created.
-    await admin.createTopics({
-      waitForLeaders: true,
-      topics: [
-        {
-          topic: log.topic,
-          numPartitions: log.partitions,
-          replicationFactor: replicas,
-          configEntries: [
-            { name: 'message.timestamp.type', value: 'LogAppendTime' },
-            { name: 'cleanup.policy', value: 'delete' },
-            { name: 'retention.ms', value: String(RETENTION_MS) },
-            { name: 'min.insync.replicas', value: String(Math.min(2, replicas)) },
-            { name: 'unclean.leader.election.enable', value: 'false' },
-          ],
-        },
-      ],
-    })
-    return log
+    const log = await activeLog(client)
+    if (log) {
+      await requireTopic(admin, log)
+      return log
+    }
+    const created = await createLogTopic(admin, partitions)
+    const insert = 'INSERT INTO event_logs (topic, partitions, active) VALUES ($1, $2, true)'
+    await client.query(insert, [created.topic, created.partitions])
+    return created
   } finally {
     await admin.disconnect()
     await client.end()
@@ -57,8 +48,46 @@ export async function activeLog(client: Query): Promise<EventLogTopic | undefine
   return rows[0]
 }
 
-async function insertLog(client: Query, partitions: number): Promise<EventLogTopic> {
-  const topic = `tallyline-events-${randomBytes(4).toString('hex')}`
-  await client.query('INSERT INTO event_logs (topic, partitions, active) VALUES ($1, $2, true)', [topic, partitions])
+/** Creates a topic for an event log, with a name that no other had. */
+export async function createLogTopic(admin: Admin, partitions: number): Promise<EventLogTopic> {
+  const topic = `tallyline-events-${randomBytes(8).toString('hex')}`
+  const { brokers } = await admin.describeCluster()
+  const replicas = Math.min(3, brokers.length)
+  const settings = {
+    'message.timestamp.type': 'LogAppendTime',
+    'cleanup.policy': 'delete',
+    'retention.ms': RETENTION_MS,
+    'min.insync.replicas': Math.min(2, replicas),
+    'unclean.leader.election.enable': false,
+  }
+  const configEntries = Object.entries(settings).map(([name, value]) => ({ name, value: String(value) }))
+  const created = await admin.createTopics({
+    // kafkajs waits wrongly: a broker that does not know of the new topic yet fails it.
+    waitForLeaders: false,
+    topics: [{ topic, numPartitions: partitions, replicationFactor: replicas, configEntries }],
+  })
+  if (!created) throw new Error(`Topic ${topic} was there before it was created`)
+  await untilLed(admin, topic, partitions)
   return { topic, partitions }
+}
+
+/** Resolves when each partition has a leader that answers. */
+async function untilLed(admin: Admin, topic: string, partitions: number): Promise<void> {
+  for (const untilMs = Date.now() + LED_WITHIN_MS; ; await sleep(50)) {
+    try {
+      await topicEnds(admin, topic, partitions)
+      return
+    } catch (error) {
+      if (Date.now() > untilMs) throw error
+    }
+  }
+}
+
+async function requireTopic(admin: Admin, { topic }: EventLogTopic): Promise<void> {
+  if ((await admin.listTopics()).includes(topic)) return
+  throw new Error(
+    `Kafka does not have the topic ${topic} any more, which is the event log: what was not stored of it is lost. ` +
+      `If this is the right Kafka, end that log (UPDATE event_logs SET active = false WHERE topic = '${topic}') ` +
+      'and migrate again: that begins a new one.',
+  )
 }

@@ -15,7 +15,8 @@ export function openKafka(brokers: string[], logger: Logger): Kafka {
     clientId: 'tallyline',
     brokers,
     connectionTimeout: 3_000,
-    requestTimeout: 20_000,
+    // Of any one request but those to join a group. It must be more than producers let replicas take.
+    requestTimeout: 10_000,
     logLevel: logLevel.WARN,
     logCreator: () => (entry) => logger[LEVELS[entry.level] ?? 'debug']({ kafka: entry.log.message }, 'kafkajs'),
   })

@@ -1,21 +1,20 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Database } from 'lmdb'
-import { expect } from 'vitest'
 import { createLmdbLogReader } from '../../aggregator/pump/event-log.lmdb.ts'
 import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
 import { openLmdb } from '../../ops/embedded/lmdb.ts'
 import type { EmbeddedLogKey } from '../../schemas/event/embedded-log.ts'
 import { tempFolder } from '../support/temp-folder.ts'
-import { describeEventLog, type Fault, type LogPlace } from './event-log.ts'
+import { type BreakablePlace, describeLogFaults, type Fault } from './event-log.faults.ts'
+import { killed, startScript } from './event-log.killed.ts'
+import { describeEventLog } from './event-log.ts'
 
 type LogDatabase = Database<Buffer, EmbeddedLogKey>
 
-async function newPlace(): Promise<LogPlace> {
+async function newPlace(): Promise<BreakablePlace> {
   const folder = tempFolder()
   return {
-    open: async (now, fault) => {
+    open: async (now = Date.now, fault = () => 'none') => {
       const lmdb = await openLmdb(join(folder.path, 'log'), join(folder.path, 'quota'))
       return {
         writer: createLmdbLogWriter(breaking(lmdb.log, fault), lmdb.logId, 3, now),
@@ -23,12 +22,7 @@ async function newPlace(): Promise<LogPlace> {
         close: lmdb.close,
       }
     },
-    appendAndBeKilled: async (text) => {
-      const script = join(import.meta.dirname, 'append-and-be-killed.ts')
-      const child = spawn(process.execPath, ['--import', 'tsx', script, folder.path, text], { stdio: 'inherit' })
-      const [, signal] = (await once(child, 'exit')) as [number | null, string | null]
-      expect(signal).toBe('SIGKILL')
-    },
+    appendAndBeKilled: (text) => killed(startScript('append-and-be-killed.ts', text, 'lmdb', folder.path)),
     remove: async () => folder.remove(),
   }
 }
@@ -49,3 +43,4 @@ function breaking(db: LogDatabase, fault: () => Fault): LogDatabase {
 }
 
 describeEventLog('lmdb', newPlace)
+describeLogFaults('lmdb', newPlace)

@@ -87,6 +87,7 @@ export function passTime(store: QuotaStore, admin: Redis, now: () => number): Qu
     draw: (...args) => pass().then(() => store.draw(...args)),
     giveBack: (...args) => pass().then(() => store.giveBack(...args)),
     load: (...args) => pass().then(() => store.load(...args)),
+    ping: store.ping,
     close: store.close,
   }
 }

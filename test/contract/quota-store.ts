@@ -139,6 +139,18 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
       expect((await draw([one]))[0]).toMatchObject({ taken: true, drawn: true })
     })
 
+    test('given back twice, it is given back once', async () => {
+      await load(TOKENS)
+      const [one, other] = [item('a', [TOKENS, 3n, 10n]), item('b', [TOKENS, 4n, 10n])]
+      await draw([one, other])
+      for (let times = 0; times < 2; times++) await store.giveBack([one])
+      expect(await usedOf(TOKENS)).toBe(4n)
+    })
+
+    test('it answers a ping', async () => {
+      await store.ping()
+    })
+
     test('without enforcement everything is taken, and what does not fit is flagged', async () => {
       await load(TOKENS)
       const decisions = await draw([item('a', [TOKENS, 8n, 10n]), item('b', [TOKENS, 8n, 10n])], false)

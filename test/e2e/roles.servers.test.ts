@@ -1,5 +1,6 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Redis } from 'ioredis'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createLogger } from '../../ops/host/logger.ts'
 import { type Stack, startStack } from '../../ops/stack/stack.ts'
@@ -7,7 +8,9 @@ import { openClickHouse } from '../../ops/stores/clickhouse-http.clickhouse.ts'
 import { openKafka } from '../../ops/stores/kafka.kafka.ts'
 import { topicEnds } from '../../schemas/event/topic.kafka.ts'
 import { PERMISSIONS } from '../../schemas/http/permissions.ts'
+import { EVENT_TYPE, METERS, openTenant, setUpMeters } from '../integrity/catalog.ts'
 import { expectedDemo, shapedTrace } from '../ops/cli/demo/expected.ts'
+import { apiOf } from '../support/api.ts'
 import { oneUrl } from '../support/one-url.ts'
 import { COMMAND, type Launched, launch } from '../support/product.ts'
 
@@ -17,12 +20,15 @@ const dataFolder = join(files, 'never-made')
 let stack: Stack
 let env: Record<string, string>
 const processes: Launched[] = []
+let proxy: Awaited<ReturnType<typeof oneUrl>>
+let operatorKey: string
 
 beforeAll(async () => {
   stack = await startStack({})
   env = { ...stack.env, TALLYLINE_DATA: dataFolder, SEAL_CLOCK_MARGIN_MS: '1000', KAFKA_PARTITIONS: '4', PORT: '0' }
 })
 afterAll(async () => {
+  await proxy?.close()
   await Promise.all(processes.map((one) => one.stop()))
   await stack.stop()
   rmSync(files, { recursive: true, force: true })
@@ -43,17 +49,16 @@ async function startRole(role: string): Promise<string> {
 
 test(`one process a role on four servers prints the embedded product's numbers (seed ${seed})`, async () => {
   await Promise.all([run('migrate'), run('migrate')])
-  const key = (await run('keys', 'create', '--permissions', PERMISSIONS.join(','))).trim()
+  operatorKey = (await run('keys', 'create', '--permissions', PERMISSIONS.join(','))).trim()
   const [ingest, aggregator, invoicer] = await Promise.all(['ingest', 'aggregator', 'invoicer'].map(startRole))
-  const proxy = await oneUrl({ ingest: ingest!, aggregator: aggregator!, invoicer: invoicer! })
+  proxy = await oneUrl({ ingest: ingest!, aggregator: aggregator!, invoicer: invoicer! })
   const trace = join(files, 'trace.csv')
   const csv = shapedTrace(seed)
   writeFileSync(trace, csv)
-  env = { ...env, TALLYLINE_URL: proxy.url, TALLYLINE_API_KEY: key }
+  env = { ...env, TALLYLINE_URL: proxy.url, TALLYLINE_API_KEY: operatorKey }
   const expected = `${JSON.stringify(expectedDemo(csv))}\n`
   expect(await run('demo', '--trace', trace, '--json')).toBe(expected)
   expect(await run('demo', '--trace', trace, '--json'), 'every event again changes no number').toBe(expected)
-  await proxy.close()
 })
 
 test('each server holds its rows, and nothing is embedded', async () => {
@@ -70,6 +75,29 @@ test('each server holds its rows, and nothing is embedded', async () => {
   await admin.disconnect()
   for (const end of ends) expect(end).toBeGreaterThan(0)
   expect(existsSync(dataFolder)).toBe(false)
+})
+
+test('a quota is counted in Redis: what fits is taken, what does not is refused', async () => {
+  const key = await openTenant(apiOf(proxy.url, operatorKey), 'limited')
+  const tenant = apiOf(proxy.url, key)
+  await setUpMeters(tenant)
+  await tenant.call('PUT', `/quota/limited/${METERS.context}`, { limit: '1000', window: 'month' })
+  const send = (id: string, tokens: number) =>
+    tenant.send<{ outcomes: unknown[] }>('POST', '/events', {
+      ...{ specversion: '1.0', id, source: 'e2e', type: EVENT_TYPE, subject: 'limited' },
+      data: { context_tokens: tokens, generated_tokens: 1 },
+    })
+  const taken = { index: 0, id: 'a', outcome: 'accepted', quota_remaining: '300' }
+  expect((await send('a', 700)).body.outcomes).toEqual([taken])
+  expect((await send('a', 700)).body.outcomes, 'the same event draws once').toEqual([taken])
+  const refused = await send('b', 301)
+  expect(refused.status).toBe(429)
+  expect(refused.body.outcomes).toEqual([{ index: 0, id: 'b', outcome: 'quota_exceeded', quota_remaining: '300' }])
+  const redis = new Redis(stack.redis.url)
+  const keys = await redis.keys('quota:*')
+  await redis.quit()
+  // The counter, and a mark for the one event that drew on it.
+  expect(keys.map((name) => name.split(':')[2]).sort()).toEqual(['seen', 'used'])
 })
 
 test('a role without its servers is refused with a sentence that says what to set', async () => {

@@ -28,12 +28,23 @@ test('records are taken densely from the wanted offset on, and stay until a late
   expect(buffer.bytes()).toBe(1)
 })
 
-test('a stale fetch, a repeated record and one behind a hole are not taken', () => {
+test('a stale fetch, a repeated record and one behind a hole are not taken, and said to be unexpected', () => {
   const buffer = createRecordBuffer()
   const seek = () => undefined
   buffer.take([5], PLENTY, seek)
-  for (const offset of [3, 5, 5, 7, 6]) buffer.push(row(0, offset))
+  const expected = [3, 5, 5, 7, 6].map((offset) => buffer.push(row(0, offset)))
+  expect(expected).toEqual([false, true, false, false, true])
   expect(buffer.take([5], PLENTY, seek).map((one) => one.offset)).toEqual([5, 6])
+})
+
+test('a busy partition leaves the others their share of a read', () => {
+  const buffer = createRecordBuffer()
+  const seek = () => undefined
+  buffer.take([0, 0, undefined], PLENTY, seek)
+  for (let offset = 0; offset < 100; offset++) buffer.push(row(0, offset))
+  buffer.push(row(1, 0))
+  const places = buffer.take([0, 0, undefined], 6, seek).map((one) => `${one.partition}/${one.offset}`)
+  expect(places).toEqual(['0/0', '0/1', '0/2', '1/0'])
 })
 
 test('an offset before or behind what is kept empties the partition and seeks', () => {
