@@ -11,5 +11,7 @@ export function openPool(url: string, maxConnections: number, onError: (error: E
   })
   // A connection that dies while idle is replaced at the next use; without a listener it would end the process.
   pool.on('error', onError)
+  // One that dies in use fails its query, and says so once more as an event, which would end the process too.
+  pool.on('connect', (client) => client.on('error', () => undefined))
   return pool
 }

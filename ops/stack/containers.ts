@@ -6,6 +6,14 @@ import { connects } from './postgres-server.postgres.ts'
 import { pongs } from './redis-server.redis.ts'
 import { type Server, type ServerName, type StackServers, withFields } from './server.ts'
 
+/** Those of docker-compose.yml, which a test compares: what is tested in containers is what is run in them. */
+export const IMAGES: Record<ServerName, string> = {
+  kafka: 'apache/kafka:4.1.1',
+  redis: 'redis:7.4.11-bookworm',
+  postgres: 'postgres:18.6-bookworm',
+  clickhouse: 'clickhouse/clickhouse-server:26.7.5.10',
+}
+
 /** A container's server, and how to put the container away. */
 export type Contained<N extends ServerName> = { server: StackServers[N]; remove(): Promise<void> }
 
@@ -60,6 +68,8 @@ export async function startContainer<N extends ServerName>(name: N): Promise<Con
     kill: async () => {
       if (await isUp()) await container.kill()
     },
+    freeze: () => container.pause(),
+    thaw: () => container.unpause(),
     restart: async () => {
       await started.restart({ timeout: 20_000 })
       await answering()
@@ -73,7 +83,7 @@ export async function startContainer<N extends ServerName>(name: N): Promise<Con
 
 const RECIPES: Record<ServerName, (host: string, port: number) => Recipe> = {
   kafka: (host, port) => ({
-    image: 'apache/kafka:4.1.0',
+    image: IMAGES.kafka,
     port: 9092,
     env: {
       KAFKA_NODE_ID: '1',
@@ -92,7 +102,7 @@ const RECIPES: Record<ServerName, (host: string, port: number) => Recipe> = {
     answers: () => listsTopics(`${host}:${port}`),
   }),
   redis: (host, port) => ({
-    image: 'redis:7',
+    image: IMAGES.redis,
     port: 6379,
     env: {},
     command: ['redis-server', '--save', '', '--appendonly', 'yes', '--maxmemory-policy', 'noeviction'],
@@ -100,7 +110,7 @@ const RECIPES: Record<ServerName, (host: string, port: number) => Recipe> = {
     answers: () => pongs(`redis://${host}:${port}`),
   }),
   postgres: (host, port) => ({
-    image: 'postgres:17',
+    image: IMAGES.postgres,
     port: 5432,
     env: { POSTGRES_USER: 'tallyline', POSTGRES_PASSWORD: 'tallyline', POSTGRES_DB: 'postgres' },
     command: ['postgres', '-c', 'max_connections=200'],
@@ -108,7 +118,7 @@ const RECIPES: Record<ServerName, (host: string, port: number) => Recipe> = {
     answers: () => connects(`postgres://tallyline:tallyline@${host}:${port}/postgres`),
   }),
   clickhouse: (host, port) => ({
-    image: 'clickhouse/clickhouse-server:25.8',
+    image: IMAGES.clickhouse,
     port: 8123,
     env: { CLICKHOUSE_USER: 'default', CLICKHOUSE_PASSWORD: 'tallyline', CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT: '1' },
     fields: { url: `http://default:tallyline@${host}:${port}` },

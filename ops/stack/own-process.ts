@@ -21,6 +21,8 @@ export type ProcessOptions = {
   stopWithinMs: number
   /** SIGTERM unless said. */
   stopSignal?: NodeJS.Signals
+  /** SIGKILL unless said. */
+  killSignal?: NodeJS.Signals
 }
 
 /** Runs a server as our child, away from our terminal: Ctrl-C reaches only us, and we stop it in order. */
@@ -41,14 +43,20 @@ export async function startProcess(options: ProcessOptions): Promise<Server> {
     child = undefined
     if (running) await end(running, signal, options.stopWithinMs)
   }
-  const stopSignal = options.stopSignal ?? 'SIGTERM'
+  const { stopSignal = 'SIGTERM', killSignal = 'SIGKILL' } = options
   await start()
   return {
     get pid() {
       return child?.exitCode === null && child.signalCode === null ? child.pid : undefined
     },
     stop: () => finish(stopSignal),
-    kill: () => finish('SIGKILL'),
+    kill: () => finish(killSignal),
+    freeze: async () => {
+      child?.kill('SIGSTOP')
+    },
+    thaw: async () => {
+      child?.kill('SIGCONT')
+    },
     restart: async () => {
       await finish(stopSignal)
       await start()

@@ -38,6 +38,8 @@ export async function startPostgres(folder: string, guard: Guard): Promise<Postg
     stopWithinMs: 20_000,
     // Its fast shutdown: sessions end, a checkpoint is written.
     stopSignal: 'SIGINT',
+    // Its immediate one: nothing is written. A SIGKILL would leave its children at work for a moment.
+    killSignal: 'SIGQUIT',
   })
   const { restart } = server
   const again = async () => {

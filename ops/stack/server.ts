@@ -4,8 +4,12 @@ export type Server = {
   readonly pid: number | undefined
   /** As an operator stops it: what it holds is written. */
   stop(): Promise<void>
-  /** SIGKILL, and wait until it is gone. */
+  /** Without any warning to it, and wait until it is gone: SIGKILL; Postgres its immediate shutdown. */
   kill(): Promise<void>
+  /** Stops it in its tracks (SIGSTOP): it keeps its connections, takes new ones and answers nobody. */
+  freeze(): Promise<void>
+  /** It goes on where it was. */
+  thaw(): Promise<void>
   /** Starts it again, after stopping it if it runs. Resolves when it answers. */
   restart(): Promise<void>
 }

@@ -79,6 +79,14 @@ describe('servers that are killed and started again', () => {
     expect(await run('SELECT n FROM kept')).toEqual([{ n: 1 }])
   }, 60_000)
 
+  test('a frozen server answers nobody, and goes on where it was', async () => {
+    const asked = () => fetch(`${stack.clickhouse.url}/ping`, { signal: AbortSignal.timeout(1_000) })
+    await stack.clickhouse.freeze()
+    await expect(asked()).rejects.toThrow('timeout')
+    await stack.clickhouse.thaw()
+    expect((await asked()).status).toBe(200)
+  })
+
   test('the folder of a stack that was given one is found again', async () => {
     const before = processesNaming(home).length
     const again = await startStack({ folder: join(home, 'again'), only: ['redis'] })
