@@ -1,9 +1,9 @@
-import { apiOf } from '../support/api.ts'
-import type { Exit, Product } from '../support/product.ts'
+import { RUN_STEPS } from '../../invoicer/billing/run/steps.ts'
+import { type Api, apiOf } from '../support/api.ts'
 import { openBilledTenant } from './catalog.ts'
 import { invoiceProblems, paymentProblems } from './checks.ts'
 import { eventSource, type TestEvent } from './events.ts'
-import type { Rig } from './kill-nine.ts'
+import { type Crash, dieAt, type Mortal, type Site } from './mortal.ts'
 import {
   awaitRun,
   readCharges,
@@ -13,77 +13,90 @@ import {
   runBilling,
   tenantIdOf,
 } from './read-product.ts'
-import { arm, reached, type Step } from './steps.ts'
+import type { Place, Step } from './steps.ts'
 import { createLedger, emit, sendAll } from './traffic.ts'
 
 const EVENTS = 300
 
-export type OpenedBilling = { slug: string; key: string; events: TestEvent[] }
-export type CrashedBilling = {
-  product: Product & { key: string }
-  exit: Exit
-  reached: string | undefined
+type BillingStep = [step: Step, nth: number]
+/** In the middle of ten charges: some are made, some are not. */
+const CHARGES: BillingStep[] = [
+  ['charge-begins', 5],
+  ['charge-done', 5],
+]
+
+/** Where billing is killed, and at which of the times it gets there; in the order of a run. */
+export const BILLING_STEPS = RUN_STEPS.flatMap((step): BillingStep[] => [
+  ...(step === 'settle' ? CHARGES : []),
+  [`run:${step}`, 1],
+])
+/** Charged and not settled: the gateway is asked again, under the same key. */
+export const ASKED_AGAIN: Step[] = ['run:settle', 'charge-begins', 'charge-done']
+
+export type OpenedBilling = {
+  tenantId: number
+  tenant: () => Api
+  events: TestEvent[]
+  /** What is wrong with invoices and payments, in sentences. */
+  problems: () => Promise<string[]>
+  /** How often the gateway was asked for invoices of the tenant, over all lives and processes. */
+  asked: () => Promise<number>
+  /** How the runs of the tenant end, or where they stand. */
+  runs: () => Promise<string[]>
+}
+export type CrashedBilling = Crash & {
   /** States of all runs of the tenant. */
   runs: string[]
   problems: string[]
-  /** How often the gateway was asked for invoices of the tenant, over both lives of the process. */
   asked: number
-  billAgain: () => Promise<{ run: string; invoicesCreated: number; problems: string[] }>
 }
 
 /** A tenant with ten customers and events that nobody has billed yet. */
-export async function openBillingCrash(
-  product: Product & { key: string },
-  slug: string,
-  seed: number,
-): Promise<OpenedBilling> {
-  const key = await openBilledTenant(product.url, product.key, slug)
+export async function openBilling(site: Site, slug: string, seed: number): Promise<OpenedBilling> {
+  const key = await openBilledTenant(site.url(), site.key, slug)
+  const tenantId = await tenantIdOf(site.ask, slug)
   const [source, ledger] = [eventSource(seed), createLedger()]
   emit(ledger, source, EVENTS)
-  await sendAll(ledger, source.random, { url: product.url, key })
+  await sendAll(ledger, source.random, { url: site.url(), key })
   if (ledger.surprises.length > 0) throw new Error(ledger.surprises[0])
-  return { slug, key, events: [...ledger.events.values()] }
-}
-
-/** Opens a run that dies at the step, starts the product again, waits for the run and checks what it billed. */
-export async function crashBillingAt(
-  rig: Rig,
-  product: Product,
-  { slug, key, events }: OpenedBilling,
-  { step, nth }: { step: Step; nth: number },
-): Promise<CrashedBilling> {
-  const tenantId = await tenantIdOf(rig.folder, slug)
-  arm(rig.control, step, nth)
-  // The answer may be lost with the process: the run is there all the same.
-  await apiOf(product.url, key)
-    .send('POST', '/billing-runs', {})
-    .catch(() => undefined)
-  const exit = await product.exited
-  const marker = reached(rig.control)
-  const restarted = await rig.start()
-  const tenant = apiOf(restarted.url, key)
-  const runs: string[] = []
-  for (const { id } of await readRunIds(rig.folder, tenantId)) runs.push((await awaitRun(tenant, id)).state)
-  const examine = async () => {
-    const invoices = await readInvoices(tenant)
-    const payments = await readPayments(rig.folder, tenantId)
-    return [...invoiceProblems(events, invoices), ...paymentProblems(invoices, payments, readCharges(rig.control))]
-  }
+  const events = [...ledger.events.values()]
+  const tenant = () => apiOf(site.url(), key)
   return {
-    product: restarted,
-    exit,
-    reached: marker,
-    runs,
-    problems: await examine(),
-    asked: await countAsked(rig, tenantId),
-    billAgain: async () => {
-      const run = await runBilling(tenant)
-      return { run: run.state, invoicesCreated: run.invoices_created, problems: await examine() }
+    tenantId,
+    tenant,
+    events,
+    problems: async () => {
+      const invoices = await readInvoices(tenant())
+      const payments = await readPayments(site.ask, tenantId)
+      return [...invoiceProblems(events, invoices), ...paymentProblems(invoices, payments, readCharges(site.book))]
+    },
+    asked: async () => {
+      const own = new Set((await readPayments(site.ask, tenantId)).map(({ invoiceId }) => invoiceId))
+      return readCharges(site.book).filter(({ invoiceId }) => own.has(invoiceId)).length
+    },
+    runs: async () => {
+      const states: string[] = []
+      for (const { id } of await readRunIds(site.ask, tenantId)) states.push((await awaitRun(tenant(), id)).state)
+      return states
     },
   }
 }
 
-async function countAsked(rig: Rig, tenantId: number): Promise<number> {
-  const own = new Set((await readPayments(rig.folder, tenantId)).map(({ invoiceId }) => invoiceId))
-  return readCharges(rig.control).filter(({ invoiceId }) => own.has(invoiceId)).length
+/** Opens a run that dies at the step, starts what died again, waits for the run and checks what it billed. */
+export async function crashBillingAt(invoicer: Mortal, billing: OpenedBilling, place: Place): Promise<CrashedBilling> {
+  const crash = await dieAt(invoicer, place, () => openRun(billing))
+  await invoicer.start()
+  return { ...crash, runs: await billing.runs(), problems: await billing.problems(), asked: await billing.asked() }
+}
+
+/** The answer may be lost with the process: the run is there all the same. */
+export async function openRun({ tenant }: OpenedBilling): Promise<void> {
+  await tenant()
+    .send('POST', '/billing-runs', {})
+    .catch(() => undefined)
+}
+
+export async function billAgain({ tenant, problems }: OpenedBilling) {
+  const run = await runBilling(tenant())
+  return { run: run.state, invoicesCreated: run.invoices_created, problems: await problems() }
 }

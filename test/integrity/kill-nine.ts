@@ -13,6 +13,7 @@ import {
 } from '../support/product.ts'
 import type { Random } from '../support/random.ts'
 import { REPOSITORY } from '../support/source-files.ts'
+import { type AskStores, askEmbedded } from './ask-stores.ts'
 import { openBilledTenant } from './catalog.ts'
 import { identityProblems, invoiceProblems, paymentProblems, usageProblems } from './checks.ts'
 import { eventSource } from './events.ts'
@@ -25,7 +26,7 @@ import {
   runBilling,
   tenantIdOf,
 } from './read-product.ts'
-import type { Plant } from './steps.ts'
+import type { Plant, TestOrders } from './steps.ts'
 import { createLedger, type Ledger, sendAll, sendTraffic } from './traffic.ts'
 
 export type KillNine = { seed: number; kills: number; perSecond: number; plant?: Plant }
@@ -40,13 +41,16 @@ export type KillNineReport = {
   runState: string
 }
 
-const ENTRY = join(REPOSITORY, 'test/integrity/product-process.ts')
+export const ENTRY = join(REPOSITORY, 'test/integrity/product-process.ts')
 const SLUG = 'kill-nine'
 
 /** A product process of the tests with its folders. */
 export type Rig = {
   folder: string
   control: string
+  /** What the gateway was asked. */
+  book: string
+  ask: AskStores
   launch: () => Launched
   start: () => Promise<Product & { key: string }>
   remove: () => Promise<void>
@@ -55,11 +59,14 @@ export type Rig = {
 export function createRig(plant?: Plant): Rig {
   const folder = newDataFolder()
   const control = mkdtempSync(join(tmpdir(), 'tallyline-control-'))
-  const orders = JSON.stringify({ control, ...(plant ? { plant } : {}) })
-  const launch = () => launchStart(folder, [ENTRY], { TALLYLINE_TEST: orders })
+  const book = join(control, 'charges.ndjson')
+  const orders: TestOrders = { control, book, ...(plant ? { plant } : {}) }
+  const launch = () => launchStart(folder, [ENTRY], { TALLYLINE_TEST: JSON.stringify(orders) })
   return {
     folder,
     control,
+    book,
+    ask: askEmbedded(folder),
     launch,
     start: async () => {
       const product = await readyProduct(launch())
@@ -90,7 +97,7 @@ async function killNineIn(rig: Rig, { seed, kills, perSecond }: KillNine): Promi
   const ledger = createLedger()
   let product = await rig.start()
   const key = await openBilledTenant(product.url, product.key, SLUG)
-  const tenantId = await tenantIdOf(rig.folder, SLUG)
+  const tenantId = await tenantIdOf(rig.ask, SLUG)
   let killsWhileStarting = 0
   for (let kill = 0; kill < kills; kill++) {
     await serveUntilKilled(product, source.random, (stopped) =>
@@ -135,11 +142,11 @@ async function examine(rig: Rig, product: Product, key: string, tenantId: number
   const run = await runBilling(tenant)
   const usage = usageProblems(sent, await readUsage(tenant))
   const rows = await readInvoices(tenant)
-  const payments = paymentProblems(rows, await readPayments(rig.folder, tenantId), readCharges(rig.control))
+  const payments = paymentProblems(rows, await readPayments(rig.ask, tenantId), readCharges(rig.book))
   await product.stop()
   return {
     ledger,
-    identities: identityProblems(ledger.acknowledged, await readIdentities(rig.folder, tenantId)),
+    identities: identityProblems(ledger.acknowledged, await readIdentities(rig.ask, tenantId)),
     usage,
     invoices: invoiceProblems(sent, rows),
     payments,

@@ -5,15 +5,16 @@ import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { openChdb } from '../../ops/embedded/chdb.clickhouse.ts'
 import { migrateClickHouse } from '../../ops/migrate/migrate.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import { askPostgres } from '../support/product.ts'
 import { drawSeed } from '../support/random.ts'
-import { crashBillingAt, openBillingCrash } from './crash-billing.ts'
+import { crashBillingAt, openBilling } from './crash-billing.ts'
 import { openCrashWorld } from './crash-ingest.ts'
+import { openEmbeddedSite } from './embedded-site.ts'
 import { createRig, killNine } from './kill-nine.ts'
+import { FORGET_WHAT_IS_BILLED } from './planted-tables.ts'
 import { countCopies, forgetSeals, readEveryRun, soundView } from './planted-views.ts'
 import { quotaCrashProblems } from './quota-crash.ts'
 import { createRebuildWorld } from './rebuild-world.ts'
-import type { Plant } from './steps.ts'
+import type { Plant, Step } from './steps.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
@@ -33,8 +34,8 @@ test('acknowledged before it is durable: kill -9 under load loses acknowledged e
 test('progress before the insert: what was read when the process died is never stored', async () => {
   const world = await openCrashWorld(seed, 'progress-first')
   onTestFinished(() => world.remove())
-  // The first of the three statements, which is that of the ranges now.
-  expect(await world.crashAt('events-inserted')).toMatchObject({ reached: 'events-inserted' })
+  // The first of the three statements now.
+  expect(await world.crashAt('ranges-inserted')).toMatchObject({ reached: 'ranges-inserted' })
   expect((await world.settle(5_000)).length).toBeGreaterThan(0)
   const problems = await world.compareIdentities()
   expect(problems.filter((problem) => problem.startsWith('lost: ')).length).toBeGreaterThan(0)
@@ -83,7 +84,7 @@ test('a draw that forgets whose it is: the resent event draws twice', async () =
   const world = await openCrashWorld(seed, 'draw-again')
   onTestFinished(() => world.remove())
   const problems = await quotaCrashProblems(world)
-  await world.product().stop()
+  await world.stop()
   expect(problems).toContain('limited-2 was answered with accepted, 995000 left instead of accepted, 997000 left')
 })
 
@@ -97,23 +98,16 @@ test('no unique key, and subscriptions that do not move on: the resumed run invo
   expect(problems.filter((problem) => problem.includes('has 2 invoices')).length).toBe(10)
 })
 
-const FORGET_WHAT_IS_BILLED = `
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_start_key;
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_end_key;
-  ALTER TABLE billed_usage DROP CONSTRAINT billed_usage_pkey;
-  CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
-  CREATE TRIGGER subscriptions_stay BEFORE UPDATE ON subscriptions FOR EACH ROW EXECUTE FUNCTION stay();`
-
-type Planted = { plant?: Plant; alter?: string; step: Parameters<typeof crashBillingAt>[3]['step']; nth: number }
+type Planted = { plant?: Plant; alter?: string; step: Step; nth: number }
 
 async function crashWith({ plant, alter, step, nth }: Planted) {
   const rig = createRig(plant)
   onTestFinished(() => rig.remove())
-  const product = await rig.start()
-  const opened = await openBillingCrash(product, 'planted', seed)
-  if (alter) await askPostgres(rig.folder, alter)
-  const crashed = await crashBillingAt(rig, product, opened, { step, nth })
-  await crashed.product.stop()
+  const site = await openEmbeddedSite(rig)
+  const billing = await openBilling(site, 'planted', seed)
+  if (alter) await rig.ask.postgres(alter)
+  const crashed = await crashBillingAt(site, billing, { step, nth })
+  await site.stop()
   expect(crashed.reached).toBe(step)
   expect(crashed.runs).toEqual(['completed'])
   return crashed

@@ -27,7 +27,7 @@ export function soundView(store: ClickHouseStore): Promise<void> {
 }
 
 /** Replaces usage_rows by the product's own text with one change; the change must fit, or there is no planted bug. */
-async function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
+export async function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
   const view = statementsOf(schemaFile('clickhouse/0002-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
   if (!view?.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
   await store.command('DROP VIEW usage_rows')

@@ -9,20 +9,22 @@ import { findEmbeddedPostgres } from '../../ops/embedded/postgres.ts'
 import { createLogger } from '../../ops/host/logger.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
-import { allPorts } from './all-ports.ts'
+import { dieUnseen } from './kill-unseen.ts'
 import { bookingGateway, killingPorts } from './killing-ports.ts'
 import { plantedPorts } from './planted-ports.ts'
-import { createReach, type TestOrders } from './steps.ts'
+import { type TestOrders, watchSteps } from './steps.ts'
 
-/** The product as `start` runs it, with ports that kill this process where the test says, or with a planted bug. */
-const { control, plant } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
+/** The product as `start` or a role's command runs it, with ports that kill this process where the test says, or with a planted bug. */
+const { control, book, roles, plant } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
 const { env } = process
-const reach = createReach(control)
+const steps = watchSteps(control)
+const { kafkaBrokers } = serversOf(env)
+if (kafkaBrokers) dieUnseen(kafkaBrokers, steps.reach)
 const running = await runRoles({
-  roles: ROLES,
+  roles: roles ?? ROLES,
   servers: serversOf(env),
   kafka: kafkaSettingsOf(env),
-  migrate: true,
+  migrate: roles === undefined,
   dataFolder: dataFolderOf(env),
   host: '127.0.0.1',
   port: portOf(env),
@@ -32,12 +34,13 @@ const running = await runRoles({
   version: 'test',
   logger: createLogger({ level: env.LOG_LEVEL || 'warn' }),
   wrapPorts: (ports) => {
-    const all = allPorts(ports)
-    const booking = { ...all, gateway: bookingGateway(all.gateway, control) }
-    return plantedPorts(killingPorts(booking, reach, ownProgress), plant)
+    const booking = { ...ports, gateway: bookingGateway(ports.gateway, book) }
+    return plantedPorts(killingPorts(booking, steps, ownProgress), plant)
   },
 })
-process.stdout.write(`ready at ${running.url}\n${(await createOperatorKey(running.stores.pool, randomBytes)).key}\n`)
+process.stdout.write(`ready at ${running.url}\n`)
+// A role's key comes from the command line.
+if (!roles) process.stdout.write(`${(await createOperatorKey(running.stores.pool, randomBytes)).key}\n`)
 process.once('SIGTERM', () => {
   running.stop().then(() => process.exit(0))
 })
@@ -45,7 +48,7 @@ process.once('SIGTERM', () => {
 /** What the invoicer does when no progress port is handed in, on a connection for each step. */
 function ownProgress(tenantId: TenantId, runId: string): Progress {
   return async (step) => {
-    const url = await findEmbeddedPostgres(dataFolderOf(env))
+    const url = serversOf(env).databaseUrl ?? (await findEmbeddedPostgres(dataFolderOf(env)))
     if (!url) throw new Error('No Postgres to tell the progress to')
     const pool = openPool(url, 1, () => undefined)
     await progressInPostgres((tenant, work) => withTenant(pool, tenant, work), tenantId, runId)(step)

@@ -1,10 +1,16 @@
 import { eventually } from '../support/product.ts'
-import type { CrashWorld } from './crash-ingest.ts'
 import { cloudEvent, keyOf, type TestEvent } from './events.ts'
+import type { Crash } from './mortal.ts'
+import type { Step } from './steps.ts'
+import type { TrafficWorld } from './traffic-world.ts'
 
 const LIMIT = 1_000_000
 const SUBJECT = 'limited'
 export const QUOTA_EVENTS = 4
+
+export type QuotaWorld = Pick<TrafficWorld, 'ledger' | 'source' | 'tenant'> & {
+  crashAt: (step: Step, provoke: () => Promise<void>) => Promise<Crash>
+}
 
 type Outcome = { outcome: string; quota_remaining: string }
 type Usage = { total: { events: number; quantity: string } }
@@ -13,7 +19,7 @@ type Usage = { total: { events: number; quantity: string } }
  * A limit, used up in steps, with a kill -9 between the draw and the append of the second one. What is wrong with the
  * counter, in sentences: an event draws once, however often it is sent, and none is let in beyond the limit.
  */
-export async function quotaCrashProblems(world: CrashWorld): Promise<string[]> {
+export async function quotaCrashProblems(world: QuotaWorld): Promise<string[]> {
   const problems: string[] = []
   const send = async (id: string, context: number) => {
     const event: TestEvent = { ...world.source.next(), id, source: 'q', subject: SUBJECT, timeMs: undefined, context }

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Api } from '../support/api.ts'
-import { askClickHouse } from '../support/ask-clickhouse.ts'
-import { askPostgres, eventually } from '../support/product.ts'
+import { eventually } from '../support/product.ts'
+import type { AskStores } from './ask-stores.ts'
 import { METERS, MONTH } from './catalog.ts'
 import { type Counted, keyOf } from './events.ts'
 import type { Charge } from './killing-ports.ts'
@@ -90,30 +89,26 @@ export function awaitRun(tenant: Api, id: string): Promise<Run> {
   )
 }
 
-export async function tenantIdOf(folder: string, slug: string): Promise<number> {
-  const [row] = await askPostgres<{ tenant_id: number }>(folder, 'SELECT tenant_id FROM tenants WHERE slug = $1', [
-    slug,
-  ])
+export async function tenantIdOf(ask: AskStores, slug: string): Promise<number> {
+  const [row] = await ask.postgres<{ tenant_id: number }>('SELECT tenant_id FROM tenants WHERE slug = $1', [slug])
   if (!row) throw new Error(`There is no tenant ${slug}`)
   return row.tenant_id
 }
 
 /** The runs of a tenant, from Postgres: the answer to who opened one may never have come. */
-export function readRunIds(folder: string, tenantId: number): Promise<{ id: string }[]> {
-  return askPostgres(folder, 'SELECT id FROM billing_runs WHERE tenant_id = $1 ORDER BY opened_at', [tenantId])
+export function readRunIds(ask: AskStores, tenantId: number): Promise<{ id: string }[]> {
+  return ask.postgres('SELECT id FROM billing_runs WHERE tenant_id = $1 ORDER BY opened_at', [tenantId])
 }
 
-export function readPayments(folder: string, tenantId: number): Promise<PaymentRow[]> {
-  return askPostgres(
-    folder,
+export function readPayments(ask: AskStores, tenantId: number): Promise<PaymentRow[]> {
+  return ask.postgres(
     `SELECT invoice_id AS "invoiceId", state, amount_minor::text AS "amountMinor" FROM payments WHERE tenant_id = $1`,
     [tenantId],
   )
 }
 
 /** What the gateway was asked, in its own book. */
-export function readCharges(control: string): Charge[] {
-  const book = join(control, 'charges.ndjson')
+export function readCharges(book: string): Charge[] {
   if (!existsSync(book)) return []
   return readFileSync(book, 'utf8')
     .trimEnd()
@@ -121,10 +116,10 @@ export function readCharges(control: string): Charge[] {
     .map((line) => JSON.parse(line) as Charge)
 }
 
-/** The identities that lie in the embedded ClickHouse; the product must be stopped. */
-export async function readIdentities(folder: string, tenantId: number): Promise<string[]> {
-  const [rows] = await askClickHouse<{ source: string; id: string }>(folder, [
+/** The identities that lie in ClickHouse. */
+export async function readIdentities(ask: AskStores, tenantId: number): Promise<string[]> {
+  const rows = await ask.clickhouse<{ source: string; id: string }>(
     `SELECT DISTINCT source, id FROM events WHERE tenant = ${tenantId}`,
-  ])
-  return (rows ?? []).map(keyOf)
+  )
+  return rows.map(keyOf)
 }

@@ -26,6 +26,8 @@ type Seal = { knownBeforeMs: number; totals: { eventCount: string; digest: strin
 export type RebuildWorld = {
   /** Does something at random, then answers what is wrong with what can be read. */
   step(): Promise<string[]>
+  /** The same, while so many readers read without a pause if it is something that must not change any number. */
+  stepUnderReads(readers: number): Promise<string[]>
   /** Arrivals, a seal and two rebuilds in a row, for what must go wrong with a planted bug. */
   rebuildTwice(): Promise<string[]>
   counts: Record<string, number>
@@ -88,7 +90,7 @@ export async function createRebuildWorld(store: ClickHouseStore, tenant: number,
     },
     clean: async () => {
       // No rebuild is under way here, so what lost may go at once.
-      await cleanTenant({ ...deps, now: () => Date.now() + 2 * AHEAD_MS }, tenant)
+      await cleanTenant(deps, tenant, -AHEAD_MS)
       left = await countLeftRows(store, tenant)
     },
     merge: () => store.command(`OPTIMIZE TABLE ${random.pick(MERGED_TABLES)} FINAL`),
@@ -110,7 +112,7 @@ export async function createRebuildWorld(store: ClickHouseStore, tenant: number,
     if (name === 'arrive') clockMs += random.pick([1, 900, 5 * MINUTE_MS])
     await actions[name]?.()
   }
-  const examine = async (): Promise<string[]> => {
+  const examine = async (random: Random): Promise<string[]> => {
     const problems = left === 0 ? [] : [`the clean-up left ${left} rows that no head names`]
     for (const asOfMs of [KNOWN_UNTIL_NOW_MS, ...drawMoments(random, clockMs)]) {
       problems.push(...(await model.usageProblems(random.pick(meters), asOfMs)))
@@ -123,14 +125,32 @@ export async function createRebuildWorld(store: ClickHouseStore, tenant: number,
     counts,
     step: async () => {
       await act(random.pick(WEIGHTED_ACTIONS))
-      return examine()
+      return examine(random)
+    },
+    stepUnderReads: async (readers) => {
+      const name = random.pick(WEIGHTED_ACTIONS)
+      if (CHANGES_NUMBERS.includes(name)) readers = 0
+      let acting = true
+      const reads = Array.from({ length: readers }, async () => {
+        const own = randomOf(random.below(2 ** 31))
+        const problems: string[] = []
+        for (; acting; counts.reads = (counts.reads ?? 0) + 1) problems.push(...(await examine(own)))
+        return problems
+      })
+      await act(name).finally(() => {
+        acting = false
+      })
+      return [...(await Promise.all(reads)).flat(), ...(await examine(random))]
     },
     rebuildTwice: async () => {
       for (const name of ['arrive', 'seal', 'rebuild', 'arrive', 'arrive', 'store', 'store', 'rebuild']) await act(name)
-      return examine()
+      return examine(random)
     },
   }
 }
+
+/** What comes into the log changes nothing before it is stored; a seal stores what is there. */
+const CHANGES_NUMBERS = ['store', 'seal', 'meter']
 
 /** A rebuilder that dies before its heads, or sleeps: what it would have written may be written at any later time. */
 function stalledBeforeHeads(store: ClickHouseStore, stalled: (() => Promise<void>)[]): ClickHouseStore {

@@ -1,36 +1,52 @@
-import { createServer, request, type Server } from 'node:http'
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import type { Role } from '../../ops/cli/settings.ts'
+import { mappedRoutes } from '../ops/deploy/routes.ts'
+import { REPOSITORY } from './source-files.ts'
 
-/** Which role answers below /api/v1, by the first segment; the invoicer everything else. As routes.map of the proxy. */
-const ROLE_OF: Record<string, 'ingest' | 'aggregator'> = {
-  events: 'ingest',
-  'event-types': 'ingest',
-  quota: 'ingest',
-  tenants: 'ingest',
-  meters: 'aggregator',
-  usage: 'aggregator',
-  'dead-letters': 'aggregator',
-  'event-conflicts': 'aggregator',
-}
+/** Asked for each request: a role may come back at another address. Undefined while it is away. */
+export type RoleUrls = { readonly [Name in Role]: string | undefined }
 
-export type RoleUrls = { ingest: string; aggregator: string; invoicer: string }
+/** The map of the proxy of docker-compose.yml. */
+const ROLE_OF = mappedRoutes(readFileSync(join(REPOSITORY, 'ops/deploy/docker/routes.map'), 'utf8')) as Map<
+  string,
+  Role
+>
 
-/** One base URL for three roles, as the proxy of docker-compose.yml gives. */
+/** One base URL for three roles, as that proxy gives: 503 for a role that is away, 502 for one that goes away. */
 export async function oneUrl(urls: RoleUrls): Promise<{ url: string; close(): Promise<void> }> {
-  const server: Server = createServer((incoming, outgoing) => {
+  const server = createServer((incoming, outgoing) => {
     const segment = /^\/api\/v1\/([^/?]+)/.exec(incoming.url ?? '')?.[1] ?? ''
-    const target = new URL(incoming.url ?? '/', urls[ROLE_OF[segment] ?? 'invoicer'])
-    const forward = request(target, { method: incoming.method, headers: incoming.headers }, (answer) => {
-      outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
-      answer.pipe(outgoing)
-    })
-    forward.on('error', () => outgoing.destroy())
-    incoming.pipe(forward)
+    const url = urls[ROLE_OF.get(segment) ?? 'invoicer']
+    if (url === undefined) outgoing.writeHead(503).end()
+    else forward(new URL(incoming.url ?? '/', url), incoming, outgoing)
   })
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   const address = server.address()
   if (!address || typeof address === 'string') throw new Error('The proxy has no port')
   return {
     url: `http://127.0.0.1:${address.port}`,
-    close: () => new Promise((closed) => server.close(() => closed())),
+    close: () =>
+      new Promise((closed) => {
+        server.close(() => closed())
+        server.closeAllConnections()
+      }),
   }
+}
+
+function forward(target: URL, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const { method, headers } = incoming
+  const asked = request(target, { method, headers }, (answer) => {
+    outgoing.writeHead(answer.statusCode ?? 502, answer.headers)
+    // An answer that breaks off must not look whole.
+    answer.on('error', () => outgoing.destroy())
+    answer.pipe(outgoing)
+  })
+  asked.on('error', () => {
+    if (outgoing.headersSent) outgoing.destroy()
+    else outgoing.writeHead(502).end()
+  })
+  outgoing.on('close', () => asked.destroy())
+  incoming.pipe(asked)
 }

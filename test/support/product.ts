@@ -139,6 +139,15 @@ export async function askPostgres<Row extends pg.QueryResultRow>(
 ): Promise<Row[]> {
   const url = await findEmbeddedPostgres(folder)
   if (!url) throw new Error(`No Postgres runs in ${folder}`)
+  return askPostgresAt(url, sql, params)
+}
+
+/** Asks a Postgres over a connection of its own. */
+export async function askPostgresAt<Row extends pg.QueryResultRow>(
+  url: string,
+  sql: string,
+  params: unknown[] = [],
+): Promise<Row[]> {
   const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {

@@ -1,0 +1,24 @@
+import type { Exit } from '../support/product.ts'
+import type { Rig } from './kill-nine.ts'
+import type { Mortal, Site } from './mortal.ts'
+import { arm, reached } from './steps.ts'
+
+export type EmbeddedSite = Site & Mortal & { stop(): Promise<Exit> }
+
+/** The embedded product: one process, which is all there is to die. */
+export async function openEmbeddedSite(rig: Rig): Promise<EmbeddedSite> {
+  let product = await rig.start()
+  return {
+    url: () => product.url,
+    key: product.key,
+    ask: rig.ask,
+    book: rig.book,
+    arm: (place) => arm(rig.control, place),
+    reached: () => reached(rig.control),
+    exited: () => product.exited,
+    start: async () => {
+      product = await rig.start()
+    },
+    stop: () => product.stop(),
+  }
+}

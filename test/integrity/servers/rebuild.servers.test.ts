@@ -1,0 +1,76 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { migrateClickHouse } from '../../../ops/migrate/migrate.clickhouse.ts'
+import { type Stack, startStack } from '../../../ops/stack/stack.ts'
+import { openClickHouse } from '../../../ops/stores/clickhouse-http.clickhouse.ts'
+import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
+import { drawSeed } from '../../support/random.ts'
+import { createRebuildWorld } from '../rebuild-world.ts'
+
+// A bound against hanging, not a promise: other work may share the machine.
+vi.setConfig({ testTimeout: 500_000, hookTimeout: 120_000 })
+
+const STEPS = 20
+/** Each on a connection of its own, beside that of the rebuilds. */
+const READERS = 4
+/** Until the planted bug is seen: it shows when a read falls between two statements. */
+const MOST_PLANTED_STEPS = 200
+const seed = drawSeed('rebuild on servers')
+let stack: Stack<'clickhouse'>
+let store: ClickHouseStore
+
+beforeAll(async () => {
+  stack = await startStack({ only: ['clickhouse'] })
+  store = openClickHouse(stack.clickhouse.url)
+  await migrateClickHouse(store)
+})
+afterAll(async () => {
+  await store.close()
+  await stack.stop()
+})
+
+/** design.md §4.1, §4.5, §4.6, while statements of several connections run at once. */
+test.each([1, 2])(
+  'readers see the set of identities while shards are rebuilt and cleaned, world %i',
+  async (tenant) => {
+    const world = await createRebuildWorld(store, tenant, seed + tenant)
+    for (let step = 0; step < STEPS; step++) {
+      const problems = await world.stepUnderReads(READERS)
+      expect(problems.slice(0, 5), `seed ${seed}, world ${tenant}, step ${step}`).toEqual([])
+    }
+    expect(world.counts.reads).toBeGreaterThan(STEPS)
+    process.stdout.write(`rebuild on servers: world ${tenant}: ${JSON.stringify(world.counts)}\n`)
+  },
+)
+
+test('a rebuild that writes its heads before its rows is found out', async () => {
+  const world = await createRebuildWorld(headsFirst(store), 3, seed)
+  let problems: string[] = []
+  for (let step = 0; step < MOST_PLANTED_STEPS && problems.length === 0; step++) {
+    problems = await world.stepUnderReads(READERS)
+  }
+  expect(problems.join('\n')).toMatch(/instead of/)
+})
+
+/** The heads' numbers are right; only the order is wrong. Step by step nobody notices. */
+function headsFirst(sound: ClickHouseStore): ClickHouseStore {
+  let writeRows = async () => {}
+  return {
+    ...sound,
+    command: async (sql, params) => {
+      if (sql.includes('INSERT INTO usage_rollup')) {
+        writeRows = () => sound.command(sql, params)
+        return
+      }
+      if (!sql.includes('INSERT INTO shard_heads')) return sound.command(sql, params)
+      const planted = sql.replace('FROM usage_rollup\n     WHERE tenant = {tenant:UInt32} AND', `${FROM_EVENTS} WHERE`)
+      const fromEvents = planted.replace("meter = '' AND run = {run:UInt64}", "meter = ''")
+      if (fromEvents.includes('usage_rollup'))
+        throw new Error('The heads are written otherwise now: plant the bug anew')
+      await sound.command(fromEvents, params)
+      await writeRows()
+    },
+  }
+}
+
+const FROM_EVENTS = `FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = ${KNOWN_UNTIL_NOW_MS},
+  shards = {shards:Array(UInt64)})`
