@@ -56,7 +56,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
     }
   }
   let cleanedMs = now()
-  // Cleaning never runs beside a rebuild: a run between its rows and its heads would look like one that lost.
+  // A run between its rows and its heads looks like one that lost; here and elsewhere only its age tells them apart.
   const rebuild = async (): Promise<void> => {
     await forEachTenant('rebuild', (tenant) => rebuildTenant(deps, tenant))()
     if (now() - cleanedMs < CLEAN_EVERY_MS) return

@@ -1,5 +1,6 @@
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { encodeLogRows, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
+import { type Mark, progressOf, type Range } from './progress.ts'
 
 /** Events are unfolded by ClickHouse from the record's own bytes; JavaScript never decodes them. */
 const insertEvents = (source: string) => `
@@ -17,29 +18,60 @@ const insertEvents = (source: string) => `
   FROM (SELECT known_at, partition, offset, tupleElement(batch, 'events') AS events FROM ${source})
   ARRAY JOIN events AS event, arrayEnumerate(events) AS index`
 
-const insertChanges = (source: string) => `
-  INSERT INTO shard_changes
-  SELECT
-    toUInt32(event.tenant), toUInt64(event.shard), {log:String}, partition,
-    toStartOfHour(fromUnixTimestamp64Milli(known_at, 'UTC')), max(offset) + 1
-  FROM (SELECT known_at, partition, offset, tupleElement(batch, 'events') AS events FROM ${source})
-  ARRAY JOIN events AS event
-  GROUP BY ALL`
+const insertMarks = (log: string, marks: readonly Mark[]) =>
+  insertRows(
+    'shard_changes (log, tenant, shard, partition, known_hour, next_offset)',
+    marks.map((one) => [log, one.tenant, one.shard, one.partition, utc(one.hourMs, 0), one.nextOffset]),
+  )
 
-/** One range a partition: the rows of a file are dense in each, as the log is. */
-const insertRanges = (source: string) => `
-  INSERT INTO ingest_ranges
-  SELECT {log:String}, partition, min(offset), max(offset) + 1, sum(tupleElement(batch, 'count')), 0,
-    fromUnixTimestamp64Milli(max(known_at), 'UTC')
-  FROM ${source}
-  GROUP BY partition`
+const insertRanges = (log: string, ranges: readonly Range[]) =>
+  insertRows(
+    'ingest_ranges (log, partition, first_offset, next_offset, events, dead, known_at)',
+    ranges.map((one) => [log, one.partition, one.firstOffset, one.nextOffset, one.events, 0, utc(one.knownAtMs, 3)]),
+  )
+
+/** Any number of rows: what stands behind VALUES does not count as a statement's text. Not async: that may not wait. */
+function insertRows(into: string, rows: readonly (readonly (string | number)[])[]): string {
+  return `INSERT INTO ${into} SETTINGS async_insert = 0 VALUES ${rows.map((row) => `(${row.join()})`).join()}`
+}
 
 /**
- * Stores log records: events, then the marks of the shards they changed, then the ranges that are our progress.
- * A crash after the events: they are stored again and collapse. After the marks: the same. After the ranges: done.
+ * Stores log records, dense in each partition. Order of effects: (1) events, (2) marks of the shards they changed,
+ * (3) ranges, which are our progress. After a crash between them the same records come again: events collapse, marks
+ * and ranges say the same. Only (1) takes the file; marks and ranges are a few rows that we make ourselves, and no
+ * statement depends on what another one left on some server.
  */
 export async function insertRecords(store: ClickHouseStore, log: string, rows: readonly LogRow[]): Promise<void> {
-  await store.insertAvro(encodeLogRows(rows), [insertEvents, insertChanges, insertRanges], { log })
+  if (rows.length === 0) return
+  const { marks, ranges } = progressOf(rows)
+  const name = quoted(log)
+  const file = encodeLogRows(rows, takeRoom)
+  await store.insertAvro(file, [
+    insertEvents,
+    ...(marks.length > 0 ? [() => insertMarks(name, marks)] : []),
+    () => insertRanges(name, ranges),
+  ])
+  // Not after an error: a request that was given up may still be reading it.
+  spare = Buffer.from(file.buffer)
+}
+
+/** The memory of the last file, some megabytes, for the next one: getting it anew costs as much as filling it. */
+let spare: Buffer | undefined
+
+function takeRoom(bytes: number): Buffer {
+  const room = spare
+  spare = undefined
+  return room && room.length >= bytes ? room : Buffer.allocUnsafeSlow(bytes)
+}
+
+/** A time as ClickHouse writes it, with this many digits of a second. */
+function utc(ms: number, digits: 0 | 3): string {
+  const [date = '', time = ''] = new Date(ms).toISOString().split('T')
+  return `'${date} ${time.slice(0, digits === 0 ? 8 : 12)}'`
+}
+
+function quoted(text: string): string {
+  return `'${text.replace(/[\\']/g, '\\$&')}'`
 }
 
 /** Keeps a record that cannot be read, whole, then counts it as dealt with. */
@@ -60,14 +92,4 @@ export async function insertDeadLetter(
        fromUnixTimestamp64Milli({known_at:Int64}, 'UTC')`,
     place,
   )
-}
-
-/** The contiguous end of the stored ranges of each partition: where reading goes on. */
-export async function storedEnds(store: ClickHouseStore, log: string, partitions: number): Promise<number[]> {
-  const rows = await store.query<{ partition: number; end_text: string }>(
-    'SELECT partition, toString(end) AS end_text FROM stored_ends(log = {log:String})',
-    { log },
-  )
-  const ends = new Map(rows.map((row) => [row.partition, Number(row.end_text)]))
-  return Array.from({ length: partitions }, (_, partition) => ends.get(partition) ?? 0)
 }

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { type ClickHouseStore, isDataError } from '../../schemas/clickhouse/store.ts'
+import { storedEnds } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
 import type { EventLogReader, Offsets } from './event-log.ts'
-import { insertDeadLetter, insertRecords, storedEnds } from './insert.clickhouse.ts'
+import { insertDeadLetter, insertRecords } from './insert.clickhouse.ts'
 
 export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger: Logger; now: () => number }
 

@@ -17,13 +17,19 @@ export async function dirtyShards(store: ClickHouseStore, tenant: TenantId, limi
   return rows.map((row) => ({ shard: Number(row.shard), progress: row.progress, builtAtMs: Number(row.built_at_ms) }))
 }
 
-/** The newest revision of the tenant's meters in ClickHouse; 0 without meters. */
-export async function meterRevision(store: ClickHouseStore, tenant: TenantId): Promise<number> {
-  const [row] = await store.query<{ revision: number }>(
-    'SELECT max(revision) AS revision FROM meters WHERE tenant = {tenant:UInt32}',
+export type RunStart = { startedAtMs: number; revision: number }
+
+/**
+ * When a run starts by ClickHouse's clock, the only one that all aggregators share, and the newest revision of the
+ * tenant's meters; 0 without meters.
+ */
+export async function startRun(store: ClickHouseStore, tenant: TenantId): Promise<RunStart> {
+  const [row] = await store.query<{ revision: number; started_at_ms: string }>(
+    `SELECT max(revision) AS revision, toString(toUnixTimestamp64Milli(now64(3))) AS started_at_ms
+     FROM meters WHERE tenant = {tenant:UInt32}`,
     { tenant },
   )
-  return row?.revision ?? 0
+  return { startedAtMs: Number(row?.started_at_ms), revision: row?.revision ?? 0 }
 }
 
 /** Writes every usage row of the shards under a run of its own. Nobody reads them before their heads stand. */
@@ -43,7 +49,17 @@ export async function writeRollup(
   )
 }
 
-/** Makes the rows of a run the ones that are read, for each of its shards at once. */
+/**
+ * A run may be made the one that is read for this long, and its rows are removed after three times as long at the
+ * earliest: whoever removes them can be sure that nobody makes them the ones that are read meanwhile.
+ */
+const HEADS_WITHIN_MS = 10 * 60_000
+export const OLD_RUN_AGE_MS = 3 * HEADS_WITHIN_MS
+
+/**
+ * Makes the rows of a run the ones that are read, for each of its shards at once. Writes nothing if the run began too
+ * long ago: its rebuilder slept, and its rows may be removed at this moment.
+ */
 export async function writeHeads(
   store: ClickHouseStore,
   tenant: TenantId,
@@ -57,11 +73,13 @@ export async function writeHeads(
        transform(shard, {shards:Array(UInt64)}, {covered:Array(UInt64)}, toUInt64(0)), now64(3)
      FROM usage_rollup
      WHERE tenant = {tenant:UInt32} AND meter = '' AND run = {run:UInt64}
+       AND bitShiftRight({run:UInt64}, 20) > toUnixTimestamp64Milli(now64(3)) - {within:Int64}
      GROUP BY shard`,
     {
       tenant,
       run,
       revision,
+      within: HEADS_WITHIN_MS,
       shards: shards.map((one) => one.shard),
       covered: shards.map((one) => Number(one.progress)),
     },
@@ -72,19 +90,20 @@ export async function writeHeads(
 const PAIRS_PER_DELETE = 4_000
 
 /**
- * Removes rows of runs that no head names and that are older than `beforeRun`. Returns nothing; may be repeated. Two
- * steps, because a mutation runs outside the session and does not find views with parameters: it would fail and be
- * tried again for ever. A rebuilder that slept so long finds no rows of its run, and so writes no heads.
+ * Removes rows of runs that no head names and that began longer ago than `ageMs`. Returns nothing; may be repeated.
+ * Two steps, because a mutation runs outside the session and does not find views with parameters: it would fail and be
+ * tried again for ever. Between the two no head can come to name such a run: see `writeHeads`.
  */
-export async function removeOldRuns(store: ClickHouseStore, tenant: TenantId, beforeRun: string): Promise<void> {
+export async function removeOldRuns(store: ClickHouseStore, tenant: TenantId, ageMs: number): Promise<void> {
   for (let found = PAIRS_PER_DELETE; found === PAIRS_PER_DELETE; ) {
     const pairs = await store.query<{ shard: string; run: string }>(
       `SELECT DISTINCT toString(usage_rollup.shard) AS shard, toString(usage_rollup.run) AS run
        FROM usage_rollup
-       WHERE tenant = {tenant:UInt32} AND usage_rollup.run < {before:UInt64}
+       WHERE tenant = {tenant:UInt32}
+         AND bitShiftRight(usage_rollup.run, 20) < toUnixTimestamp64Milli(now64(3)) - {age:Int64}
          AND (usage_rollup.shard, usage_rollup.run) NOT IN (SELECT shard, run FROM shard_state(tenant = {tenant:UInt32}))
        LIMIT ${PAIRS_PER_DELETE}`,
-      { tenant, before: beforeRun },
+      { tenant, age: ageMs },
     )
     found = pairs.length
     if (found === 0) return

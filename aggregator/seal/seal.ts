@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pool } from 'pg'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 import type { EventLogReader } from '../pump/event-log.ts'
-import { storedEnds } from '../pump/insert.clickhouse.ts'
 import { insertSeal, openSealRequests, type SealRequest } from './seal.postgres.ts'
 import { identityTotals } from './totals.clickhouse.ts'
 
@@ -17,7 +17,8 @@ export type SealDeps = {
 }
 
 const POLL_MS = 20
-const LONGEST_WAIT_MS = 1_000
+/** A little more than the margin of one broker, 1 s, so that its seals do not wait for another turn. */
+const LONGEST_WAIT_MS = 1_500
 
 /**
  * Answers the open seal requests of a tenant; returns how many. A request's set is complete when the stored ranges
@@ -49,8 +50,7 @@ async function waitUntilComplete(deps: SealDeps, { knownBeforeMs }: SealRequest)
   while (deps.now() < completeFromMs) await sleep(1)
   const ends = await reader.ends()
   while (!deps.stopping()) {
-    const stored = await storedEnds(store, reader.logId, reader.partitions)
-    if (ends.every((end, partition) => (stored[partition] ?? 0) >= end)) return ends
+    if (await isStoredUpTo(store, reader.logId, ends)) return ends
     await sleep(POLL_MS)
   }
   return undefined

@@ -4,6 +4,8 @@ import type { EventLogWriter, LogAppend } from './event-log.ts'
 export type BatcherLimits = {
   /** Events gather this long for a record; the log's own group commit batches further. */
   lingerMs: number
+  /** While an append is under way they gather until it ends, at most this long: under load fewer and larger records. */
+  busyLingerMs: number
   /** A record holds at most this many events. */
   maxEventsPerRecord: number
   /** A record holds at most this many bytes of events, unless one event alone is larger: Kafka takes 1 MB at most. */
@@ -13,6 +15,7 @@ export type BatcherLimits = {
 }
 export const DEFAULT_BATCHER_LIMITS: BatcherLimits = {
   lingerMs: 2,
+  busyLingerMs: 10,
   maxEventsPerRecord: 250,
   maxRecordBytes: 512 * 1024,
   maxQueuedBytes: 64 * 1024 ** 2,
@@ -59,6 +62,7 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
       .finally(() => {
         for (const one of sent) queuedBytes -= one.bytes
         underWay.delete(append)
+        if (underWay.size === 0) flush()
       })
     underWay.add(append)
   }
@@ -72,7 +76,7 @@ export function createBatcher(writer: EventLogWriter, limits: BatcherLimits): Ba
         const bytes = bytesOf(events)
         waiting.push({ events, bytes, done, fail })
         queuedBytes += bytes
-        timer ??= setTimeout(flush, limits.lingerMs)
+        timer ??= setTimeout(flush, underWay.size === 0 ? limits.lingerMs : limits.busyLingerMs)
       }),
     drain: async () => {
       flush()

@@ -1,9 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import type { EventLogWriter } from '../append/event-log.ts'
 import { type CounterKey, counterId, type QuotaStore } from './quota-store.ts'
-import { isStoredUpTo, usedMicro } from './usage.clickhouse.ts'
+import { usedMicro } from './usage.clickhouse.ts'
 
 export type LoaderDeps = {
   quota: QuotaStore
@@ -22,6 +23,12 @@ const POLL_MS = 20
  * for the same counter share one load. First what was accepted before must be countable: it is drained into the log,
  * and usage must have caught up with the log's end. A store that is away fails the request, to be sent again: the limit
  * stays closed.
+ *
+ * What a loaded counter may lack, and so what may be taken beyond a limit (decision 0004):
+ * - events that other ingest processes had drawn on a counter that was then lost, and that were still on their way into
+ *   the log when this one looked at its end: at most their requests under way, once per loss. This process's own are in.
+ * - events that processes took before they knew a limit that is new: their notice of it takes milliseconds, 10 s at most.
+ * - events whose append failed although the log has them, if they are never sent again: their draw was given back.
  */
 export function createCounterLoader(deps: LoaderDeps): (counters: readonly CounterKey[]) => Promise<void> {
   const loading = new Map<string, Promise<void>>()
@@ -45,6 +52,8 @@ export function createCounterLoader(deps: LoaderDeps): (counters: readonly Count
 }
 
 async function loadAll(deps: LoaderDeps, counters: readonly CounterKey[]): Promise<void> {
+  // Requests whose draw was answered just before ours hand their events over in this turn.
+  await turn()
   await deps.drain()
   await caughtUp(deps)
   for (const group of byWindow(counters).flatMap(inParts)) {

@@ -50,7 +50,8 @@ export function createLmdbQuotaStore(db: Database<string, string>, now: () => nu
     giveBack: async (items) =>
       db.transactionSync(() => {
         for (const item of items) {
-          db.removeSync(seenKey(item.identity))
+          // Only what still has its mark: given back twice, it is given back once.
+          if (!db.removeSync(seenKey(item.identity))) continue
           for (const { counter, micro } of item.draws) {
             const used = usedOf(counter, now())
             if (used !== undefined) put(counter, used - micro, now())
@@ -61,6 +62,7 @@ export function createLmdbQuotaStore(db: Database<string, string>, now: () => nu
       db.transactionSync(() => {
         if (usedOf(counter, nowMs) === undefined) put(counter, usedMicro, nowMs)
       }),
+    ping: async () => undefined,
     close: async () => clearInterval(sweep),
   }
 }

@@ -1,4 +1,5 @@
 import { createHash, hash } from 'node:crypto'
+import type { Logger } from 'pino'
 import { Problem } from '../../schemas/http/problem.ts'
 import type { RedisClient } from './open.redis.ts'
 import { COUNTER_TTL_S, DRAW_SCRIPT, GIVE_BACK_SCRIPT } from './quota-script.lua.ts'
@@ -28,7 +29,7 @@ const GIVE_BACK = scriptOf(GIVE_BACK_SCRIPT)
  *
  * The client belongs to the store from now on: `close` ends it.
  */
-export function createRedisQuotaStore(client: RedisClient): QuotaStore {
+export function createRedisQuotaStore(client: RedisClient, logger: Logger): QuotaStore {
   return {
     draw: async (items, _nowMs, enforce) => {
       if (items.length === 0) return { decisions: [] }
@@ -40,13 +41,19 @@ export function createRedisQuotaStore(client: RedisClient): QuotaStore {
     },
     giveBack: async (items) => {
       if (items.length === 0) return
-      const request = requestOf(items)
-      await run(client, GIVE_BACK, request.keys, request.args)
+      const { keys, args } = requestOf(items)
+      // Not tried again later: by then the same event may have been sent again and taken for its mark's sake.
+      await run(client, GIVE_BACK, keys, args).catch((error: unknown) =>
+        logger.warn({ error, events: items.length }, 'draws of events that were not kept stay in their quota'),
+      )
     },
     load: async (counter, usedMicro) => {
       // Below zero a counter would admit more than its limit.
       const used = usedMicro > 0n ? String(usedMicro) : '0'
       await orUnavailable(client.set(counterKey(counter), used, 'EX', COUNTER_TTL_S, 'NX'))
+    },
+    ping: async () => {
+      await orUnavailable(client.ping())
     },
     close: async () => {
       if (client.status === 'end') return

@@ -24,10 +24,16 @@ export type QuotaStore = {
     nowMs: number,
     enforce: boolean,
   ): Promise<{ missing: CounterKey[] } | { decisions: QuotaDecision[] }>
-  /** Undoes the draws of items that were drawn and whose append failed. */
+  /**
+   * Undoes the draws of items that were drawn and whose append failed. A store that is away makes it no error, because
+   * the other events of the request were taken: the draws then stay until their counter is loaded anew, and the limit
+   * refuses so much too early, never too late. Sent again within minutes, the same event draws nothing.
+   */
   giveBack(items: readonly QuotaItem[]): Promise<void>
   /** Sets a counter that is missing; one that exists stays. */
   load(counter: CounterKey, usedMicro: bigint, nowMs: number): Promise<void>
+  /** Fails while the store does not answer. */
+  ping(): Promise<void>
   close(): Promise<void>
 }
 

@@ -29,13 +29,3 @@ export async function usedMicro(
   )
   return new Map(rows.map((row) => [row.subject, toMicro(parseSum(row.used))]))
 }
-
-/** Whether everything before the given ends of the log is stored. */
-export async function isStoredUpTo(store: ClickHouseStore, log: string, ends: readonly number[]): Promise<boolean> {
-  const rows = await store.query<{ partition: number; end_text: string }>(
-    'SELECT partition, toString(end) AS end_text FROM stored_ends(log = {log:String})',
-    { log },
-  )
-  const stored = new Map(rows.map((row) => [row.partition, Number(row.end_text)]))
-  return ends.every((end, partition) => (stored.get(partition) ?? 0) >= end)
-}

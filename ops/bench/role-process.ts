@@ -5,7 +5,7 @@ import { productVersion } from '../cli/version.ts'
 import { createLogger } from '../host/logger.ts'
 import { openEdge, putCatalog } from './catalog.ts'
 import { answerParent } from './child.ts'
-import { ownCpuUs } from './cpu.ts'
+import { jsThreadCpuUs, ownCpuUs } from './cpu.ts'
 import { type WatchedPostgres, watchPostgres } from './embedded-postgres.ts'
 
 export type RoleInput = { role: Role; env: Env; folder: string }
@@ -42,4 +42,4 @@ async function stop(): Promise<void> {
   await postgres?.putAway()
 }
 
-answerParent({ start: (input) => start(input as RoleInput), cpu: ownCpuUs }, stop)
+answerParent({ start: (input) => start(input as RoleInput), cpu: ownCpuUs, jsCpu: jsThreadCpuUs }, stop)

@@ -16,13 +16,13 @@ export type Sizes = Repetition & {
 /** A round of each side takes about a second of CPU. */
 export const FULL: Sizes = {
   warmUps: 2,
-  rounds: 7,
-  edgeBatches: 1_500,
-  edgeSingles: 12_000,
-  logEvents: 200_000,
-  inserts: 6,
+  rounds: 5,
+  edgeBatches: 1_000,
+  edgeSingles: 5_000,
+  logEvents: 100_000,
+  inserts: 4,
   eventsPerInsert: 32_000,
-  pumpEvents: 300_000,
+  pumpEvents: 200_000,
   subscriptions: 5_000,
 }
 

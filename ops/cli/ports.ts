@@ -5,7 +5,7 @@ import { createKafkaLogWriter } from '../../ingest/append/event-log.kafka.ts'
 import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
 import type { EventLogWriter } from '../../ingest/append/event-log.ts'
 import { createLmdbQuotaStore } from '../../ingest/quota/quota-store.lmdb.ts'
-import { createRedisQuotaStore, openRedis } from '../../ingest/quota/quota-store.redis.ts'
+import { createRedisQuotaStore, openRedis, redisReady } from '../../ingest/quota/quota-store.redis.ts'
 import type { QuotaStore } from '../../ingest/quota/quota-store.ts'
 import type { Progress } from '../../invoicer/billing/run/steps.ts'
 import { createClickHouseUsageReader } from '../../invoicer/billing/usage.clickhouse.ts'
@@ -42,7 +42,7 @@ export async function openPorts(options: StoresOptions, stores: Stores, now: () 
   const { store, reads } = stores
   return {
     writer: runs('ingest') ? await openWriter(stores, now, undo) : undefined,
-    quota: runs('ingest') ? openQuota(options, stores, now) : undefined,
+    quota: runs('ingest') ? await openQuota(options, stores, now, undo) : undefined,
     reader: runs('aggregator') ? openReader(options, stores) : undefined,
     store,
     reads,
@@ -76,10 +76,22 @@ function openReader({ kafka: settings, logger }: StoresOptions, { kafka, lmdb }:
   return createLmdbLogReader(log, logId, EMBEDDED_PARTITIONS)
 }
 
-function openQuota({ servers }: StoresOptions, { lmdb }: Stores, now: () => number): QuotaStore {
-  return servers.redisUrl
-    ? createRedisQuotaStore(openRedis(servers.redisUrl))
-    : createLmdbQuotaStore(there(lmdb).quota, now)
+/**
+ * Ingest needs its counters, as it needs the log: a Redis that does not answer at the start ends it with a sentence. One
+ * that goes away later is waited for: limits are closed meanwhile, and the role is not ready.
+ */
+async function openQuota(
+  { servers: { redisUrl }, logger }: StoresOptions,
+  { lmdb }: Stores,
+  now: () => number,
+  undo: Undo,
+): Promise<QuotaStore> {
+  if (!redisUrl) return createLmdbQuotaStore(there(lmdb).quota, now)
+  const client = openRedis(redisUrl, { onError: (error) => logger.warn({ error }, 'Redis is away') })
+  const store = createRedisQuotaStore(client, logger)
+  undo.add(() => store.close())
+  await redisReady(client, redisUrl)
+  return store
 }
 
 function there<T>(opened: T | undefined): T {

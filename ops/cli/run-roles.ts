@@ -110,8 +110,9 @@ function ingestPart(
     metrics,
     now,
   })
-  const check = async () => writer.ends().then(() => ({ ok: true }))
-  return [{ ...role, checks: [{ name: 'event log', check }] }]
+  const log = { name: 'event log', check: async () => writer.ends().then(() => ({ ok: true })) }
+  const counters = { name: 'quota counters', check: async () => quota.ping().then(() => ({ ok: true })) }
+  return [{ ...role, checks: [log, counters] }]
 }
 
 function aggregatorPart(options: RunOptions, app: App, stores: Stores, ports: Ports, now: () => number): Part[] {

@@ -59,9 +59,14 @@ export function openClickHouse(url: string, options: ClickHouseOptions = {}): Cl
     insertAvro: async (file, statements, params) => {
       // Where the head cannot be read, any structure does: the server refuses the file as it should.
       const structure = (avroStructure(file) ?? 'unreadable String').replaceAll('\\', '\\\\').replaceAll("'", "\\'")
+      const source = `input('${structure}')`
       for (const statement of statements) {
-        const query = `${statement(`input('${structure}')`)} FORMAT Avro`
-        await within(writeTimeoutMs, (signal) => send(client, query, file, signal, bound(params)))
+        const sql = statement(source)
+        await within(writeTimeoutMs, (signal) =>
+          sql.includes(source)
+            ? send(client, `${sql} FORMAT Avro`, file, signal, bound(params))
+            : command(client, sql, params, signal),
+        )
       }
     },
     ping: () =>

@@ -7,8 +7,8 @@ export type ClickHouseStore = {
   /** A statement without an answer; resolved when it is done. */
   command(sql: string, params?: ClickHouseParams): Promise<void>
   /**
-   * Statements that each read the rows of one Avro object container file: `sql(source)` gets what stands after FROM.
-   * They run one after the other; an error stops the rest.
+   * Statements that may read the rows of one Avro object container file: `sql(source)` gets what stands after FROM.
+   * They run one after the other; an error stops the rest. Over a network the file travels with each that names it.
    */
   insertAvro(
     file: Buffer,
@@ -29,4 +29,9 @@ export const KNOWN_UNTIL_NOW_MS = 4_102_444_800_000
 export function isDataError(error: unknown): boolean {
   const code = Number((error as { code?: unknown } | undefined)?.code)
   return [6, 27, 33, 36, 117, 130, 636, 748].includes(code)
+}
+
+/** The same, found before the store saw it: 33 is CANNOT_READ_ALL_DATA. */
+export function dataError(message: string): Error {
+  return Object.assign(new Error(message), { code: '33' })
 }

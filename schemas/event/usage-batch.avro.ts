@@ -44,16 +44,23 @@ const FILE_HEADER = fileHeader()
 
 /**
  * An Avro object container file of log rows: framing only, the batches' bytes are passed on undecoded. Each row is a
- * block of its own, so that a batch that is damaged cannot be read on into the next one.
+ * block of its own, so that a batch that is damaged cannot be read on into the next one. `room` gives the memory.
  */
-export function encodeLogRows(rows: readonly LogRow[]): Buffer {
+export function encodeLogRows(
+  rows: readonly LogRow[],
+  room: (bytes: number) => Buffer = (bytes) => Buffer.allocUnsafeSlow(bytes),
+): Buffer {
   const parts: Buffer[] = [FILE_HEADER]
   for (const row of rows) {
     const place = [encodeLong(row.knownAtMs), encodeLong(row.partition), encodeLong(row.offset)]
     const bytes = place.reduce((sum, part) => sum + part.length, row.batch.length)
     parts.push(ONE_ROW, encodeLong(bytes), ...place, row.batch, SYNC_MARKER)
   }
-  return Buffer.concat(parts)
+  const length = parts.reduce((sum, part) => sum + part.length, 0)
+  const file = room(length)
+  let at = 0
+  for (const part of parts) at += part.copy(file, at)
+  return file.subarray(0, length)
 }
 
 function fileHeader(): Buffer {

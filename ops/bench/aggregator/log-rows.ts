@@ -1,5 +1,5 @@
-import { encodeBatch, type LogRow } from '../../../schemas/event/usage-batch.avro.ts'
 import type { EncodedEvent } from '../../../ingest/append/batcher.ts'
+import { encodeBatch, type LogRow } from '../../../schemas/event/usage-batch.avro.ts'
 
 /** Of a request of 100 events, or of several small ones that met in the batcher. */
 const EVENTS_PER_RECORD = 100

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { insertDeadLetter, insertRecords, storedEnds } from '../../../aggregator/pump/insert.clickhouse.ts'
+import { insertDeadLetter, insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
+import { storedEnds } from '../../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import { openUsageStore } from '../../support/embedded-stores.ts'
 import { logRow, NOVEMBER_20, usageEvent } from '../../support/log-events.ts'
 
@@ -83,6 +84,29 @@ describe('the contiguous end of what is stored', () => {
       { numRuns: 8 },
     )
   })
+})
+
+/** A request that was given up may still be on its way when the records are sent again. */
+test('the bytes of an insert that failed are left alone; those of one that is done are used again', async () => {
+  const files: { buffer: Buffer; copy: Buffer }[] = []
+  let fails = true
+  const keeping: ClickHouseStore = {
+    ...store,
+    insertAvro: async (file, ...rest) => {
+      files.push({ buffer: file, copy: Buffer.from(file) })
+      if (fails) throw new Error('given up')
+      await store.insertAvro(file, ...rest)
+    },
+  }
+  const insert = (id: string) => insertRecords(keeping, log, [logRow([usageEvent(id, { tenant: 8_000_000 })])])
+  await insertRecords(store, log, [logRow([usageEvent('first', { tenant: 8_000_000 })])])
+  await expect(insert('a')).rejects.toThrow('given up')
+  fails = false
+  for (const id of ['b', 'c']) await insert(id)
+  expect(files[0]!.buffer.equals(files[0]!.copy)).toBe(true)
+  expect(files[2]!.buffer.buffer).toBe(files[1]!.buffer.buffer)
+  const rows = await store.query<{ id: string }>('SELECT id FROM events WHERE tenant = 8000000 ORDER BY id')
+  expect(rows.map(({ id }) => id)).toEqual(['b', 'c', 'first'])
 })
 
 describe('an event in the store', () => {

@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { EventLogReader } from '../../../aggregator/pump/event-log.ts'
-import { insertRecords, storedEnds } from '../../../aggregator/pump/insert.clickhouse.ts'
+import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { createPump, type Pump } from '../../../aggregator/pump/pump.ts'
 import { identityTotals } from '../../../aggregator/seal/totals.clickhouse.ts'
 import { listDeadLetters } from '../../../aggregator/usage/lists.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
+import { storedEnds } from '../../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import { type EmbeddedLog, openEmbeddedLog, openUsageStore, PARTITIONS } from '../../support/embedded-stores.ts'
 import { batchOf, NOVEMBER_20, recordsOf, usageEvent } from '../../support/log-events.ts'
 
@@ -221,13 +222,14 @@ describe('a record that cannot be read', () => {
     expect(await deadOf()).toHaveLength(1)
   })
 
-  test('does not swallow its neighbour: a record of zeros reads as an empty batch, and no further', async () => {
+  test('does not swallow its neighbour: zeros begin like an empty batch, and go on after its end', async () => {
     await log.writer.append([
       { partition: 0, record: Buffer.alloc(64) },
       { partition: 0, record: good('neighbour') },
     ])
     await caughtUp(await startPump())
     expect(await storedIds()).toEqual(['neighbour'])
+    expect((await deadOf()).map((one) => one.reason)).toEqual([expect.stringContaining('it goes on after its end')])
     expect(await ends()).toEqual([2, 0, 0])
   })
 

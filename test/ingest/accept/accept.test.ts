@@ -61,6 +61,7 @@ function memoryQuota(used: Map<string, bigint>, calls: string[]): QuotaStore {
       }
     },
     load: async (counter, micro) => void used.set(counterId(counter), micro),
+    ping: async () => undefined,
     close: async () => undefined,
   }
 }
@@ -86,7 +87,7 @@ beforeEach(() => {
         log.push(...events)
       },
     },
-    { lingerMs: 0, maxRecordBytes: 512 * 1024, maxEventsPerRecord: 1_000, maxQueuedBytes: 100_000 },
+    { lingerMs: 0, busyLingerMs: 0, maxRecordBytes: 512 * 1024, maxEventsPerRecord: 1_000, maxQueuedBytes: 100_000 },
   )
   const deps: AcceptDeps = {
     config: {

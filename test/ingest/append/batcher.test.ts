@@ -8,6 +8,7 @@ import { usageEvent } from '../../support/log-events.ts'
 
 const LIMITS: BatcherLimits = {
   lingerMs: 1_000_000,
+  busyLingerMs: 1_000_000,
   maxRecordBytes: 512 * 1024,
   maxEventsPerRecord: 3,
   maxQueuedBytes: 10_000,
@@ -81,9 +82,35 @@ describe('records', () => {
       expect(log.appends).toHaveLength(0)
       await vi.advanceTimersByTimeAsync(1)
       expect(log.appends.map(recordsOf)).toEqual([['0: a,b']])
+      log.appends[0]?.done()
+      await vi.advanceTimersByTimeAsync(0)
       void batcher.add([at(0, encoded('c'))])
       await vi.advanceTimersByTimeAsync(5)
       expect(log.appends.map(recordsOf)).toEqual([['0: a,b'], ['0: c']])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('while an append is under way events gather until it ends, or for so long', async () => {
+    vi.useFakeTimers()
+    try {
+      batcher = createBatcher(log, { ...LIMITS, lingerMs: 2, busyLingerMs: 10 })
+      void batcher.add([at(0, encoded('a'))])
+      await vi.advanceTimersByTimeAsync(2)
+      void batcher.add([at(0, encoded('b'))])
+      await vi.advanceTimersByTimeAsync(9)
+      void batcher.add([at(0, encoded('c'))])
+      expect(log.appends.map(recordsOf)).toEqual([['0: a']])
+      await vi.advanceTimersByTimeAsync(1)
+      expect(log.appends.map(recordsOf)).toEqual([['0: a'], ['0: b,c']])
+      void batcher.add([at(0, encoded('d'))])
+      log.appends[0]?.done()
+      await vi.advanceTimersByTimeAsync(1)
+      expect(log.appends).toHaveLength(2)
+      log.appends[1]?.done()
+      await vi.advanceTimersByTimeAsync(0)
+      expect(log.appends.map(recordsOf)).toEqual([['0: a'], ['0: b,c'], ['0: d']])
     } finally {
       vi.useRealTimers()
     }

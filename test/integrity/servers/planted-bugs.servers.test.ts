@@ -134,7 +134,9 @@ test('rows are counted: what aggregators stored twice, killed in the insert and 
   await Promise.all(dying.map((aggregator) => aggregator.start()))
   expect(await storedSince(world)).toEqual([])
   expect((await world.settle(0)).length).toBeGreaterThan(0)
-  expect(touched(THIRDS, await doubledPartitions(store, world.tenantId)), 'each of the three did').toBe(3)
+  // Of the insert under way the server keeps all or nothing, as it was when its client died: two of the three are certain.
+  const doubled = await doubledPartitions(store, world.tenantId)
+  expect(touched(THIRDS, doubled), 'both that had stored, did').toBeGreaterThanOrEqual(2)
 })
 
 test('a rebuild that adds to what is there: killed before its heads, it counts twice after the next one', async () => {
