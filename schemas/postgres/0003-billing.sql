@@ -66,10 +66,10 @@ CREATE TABLE subscriptions (
   customer_id uuid NOT NULL,
   plan_id uuid NOT NULL,
   state text NOT NULL CHECK (state IN ('active')),
-  start_at timestamptz NOT NULL CHECK (date_bin('1 minute', start_at, 'epoch') = start_at),
-  end_at timestamptz CHECK (date_bin('1 minute', end_at, 'epoch') = end_at),
-  next_period_start timestamptz CHECK (date_bin('1 minute', next_period_start, 'epoch') = next_period_start),
-  next_period_end timestamptz CHECK (date_bin('1 minute', next_period_end, 'epoch') = next_period_end),
+  start_at timestamptz NOT NULL CHECK (date_trunc('minute', start_at, 'UTC') = start_at),
+  end_at timestamptz CHECK (date_trunc('minute', end_at, 'UTC') = end_at),
+  next_period_start timestamptz CHECK (date_trunc('minute', next_period_start, 'UTC') = next_period_start),
+  next_period_end timestamptz CHECK (date_trunc('minute', next_period_end, 'UTC') = next_period_end),
   created_at timestamptz NOT NULL,
   PRIMARY KEY (tenant_id, id),
   UNIQUE (tenant_id, external_key),
@@ -136,8 +136,8 @@ CREATE TABLE invoices (
   customer_id uuid NOT NULL,
   plan_id uuid NOT NULL,
   currency char(3) NOT NULL,
-  period_start timestamptz NOT NULL CHECK (date_bin('1 minute', period_start, 'epoch') = period_start),
-  period_end timestamptz NOT NULL CHECK (date_bin('1 minute', period_end, 'epoch') = period_end),
+  period_start timestamptz NOT NULL CHECK (date_trunc('minute', period_start, 'UTC') = period_start),
+  period_end timestamptz NOT NULL CHECK (date_trunc('minute', period_end, 'UTC') = period_end),
   subtotal_minor bigint NOT NULL,
   tax_minor bigint NOT NULL,
   total_minor bigint NOT NULL,
@@ -169,8 +169,7 @@ CREATE TRIGGER invoices_keep_issued BEFORE UPDATE ON invoices FOR EACH ROW
     OR NEW.finalised_at IS DISTINCT FROM OLD.finalised_at))
   EXECUTE FUNCTION keep_issued_invoice();
 
--- Written by: invoicer. Read by: invoicer. Append-only. An invoice comes after its lines, because drawing its number is
--- the last statement of their transaction: hence the deferred key.
+-- Written by: invoicer. Read by: invoicer. Append-only.
 CREATE TABLE invoice_lines (
   tenant_id integer NOT NULL,
   invoice_id uuid NOT NULL,
@@ -184,7 +183,7 @@ CREATE TABLE invoice_lines (
   currency char(3) NOT NULL,
   breakdown jsonb NOT NULL,
   PRIMARY KEY (tenant_id, invoice_id, line_index),
-  FOREIGN KEY (tenant_id, invoice_id) REFERENCES invoices DEFERRABLE INITIALLY DEFERRED,
+  FOREIGN KEY (tenant_id, invoice_id) REFERENCES invoices,
   CHECK (period_start < period_end)
 );
 
@@ -237,11 +236,22 @@ CREATE UNIQUE INDEX payments_one_success ON payments (tenant_id, invoice_id) WHE
 CREATE UNIQUE INDEX payments_one_live ON payments (tenant_id, invoice_id) WHERE state IN ('created', 'unknown');
 CREATE INDEX ON payments (tenant_id, invoice_id);
 
+-- Written by: invoicer. Read by: invoicer. A row stands in the transaction of what it tells; delivery comes later.
+CREATE TABLE outbox (
+  tenant_id integer NOT NULL REFERENCES tenants,
+  id uuid NOT NULL,
+  topic text NOT NULL,
+  payload jsonb NOT NULL,
+  created_at timestamptz NOT NULL,
+  delivered_at timestamptz,
+  PRIMARY KEY (tenant_id, id)
+);
+CREATE INDEX outbox_waiting ON outbox (tenant_id, id) WHERE delivered_at IS NULL;
+
 -- Written by: invoicer. Read by: invoicer. Append-only: everything that happened in billing, in the transaction that
--- made it happen. Neither this nor the outbox has foreign keys: five to check for each of an invoice's events cost as
--- much as the event, and say what that one transaction says already (nothing is ever deleted).
+-- made it happen.
 CREATE TABLE billing_events (
-  tenant_id integer NOT NULL,
+  tenant_id integer NOT NULL REFERENCES tenants,
   id uuid NOT NULL,
   event text NOT NULL,
   at timestamptz NOT NULL,
@@ -250,20 +260,14 @@ CREATE TABLE billing_events (
   invoice_id uuid,
   billing_run_id uuid,
   data jsonb NOT NULL,
-  PRIMARY KEY (tenant_id, id)
+  PRIMARY KEY (tenant_id, id),
+  FOREIGN KEY (tenant_id, customer_id) REFERENCES customers,
+  FOREIGN KEY (tenant_id, subscription_id) REFERENCES subscriptions,
+  FOREIGN KEY (tenant_id, invoice_id) REFERENCES invoices,
+  FOREIGN KEY (tenant_id, billing_run_id) REFERENCES billing_runs
 );
 CREATE INDEX ON billing_events (tenant_id, customer_id, id);
 CREATE INDEX ON billing_events (tenant_id, invoice_id, id);
-
--- Written by: invoicer. Read by: invoicer. Events that others are told of, in the transaction of the event; delivery
--- comes later.
-CREATE TABLE outbox (
-  tenant_id integer NOT NULL,
-  event_id uuid NOT NULL,
-  delivered_at timestamptz,
-  PRIMARY KEY (tenant_id, event_id)
-);
-CREATE INDEX outbox_waiting ON outbox (tenant_id, event_id) WHERE delivered_at IS NULL;
 
 DO $$
 DECLARE name text;

@@ -73,11 +73,3 @@ export async function addUpEvents(clickhouseUrl: string): Promise<void> {
     await store.command(sql)
   await store.close()
 }
-
-/** A run cannot know what was billed: no unique key stands in its way, and subscriptions do not move on. */
-export const FORGET_WHAT_IS_BILLED = `
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_start_key;
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_end_key;
-  ALTER TABLE billed_usage DROP CONSTRAINT billed_usage_pkey;
-  CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
-  CREATE TRIGGER subscriptions_stay BEFORE UPDATE ON subscriptions FOR EACH ROW EXECUTE FUNCTION stay();`
