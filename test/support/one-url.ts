@@ -22,6 +22,8 @@ export async function oneUrl(urls: RoleUrls): Promise<{ url: string; close(): Pr
     if (url === undefined) outgoing.writeHead(503).end()
     else forward(new URL(incoming.url ?? '/', url), incoming, outgoing)
   })
+  // As the product's own: closed after Node's 5 s, a connection ends under a client that just takes it up again.
+  server.keepAliveTimeout = 72_000
   await new Promise<void>((listening) => server.listen(0, '127.0.0.1', listening))
   const address = server.address()
   if (!address || typeof address === 'string') throw new Error('The proxy has no port')

@@ -60,8 +60,8 @@ export async function createServersRig(stackEnv: StackEnv, options: RigOptions =
     ...{ KAFKA_BROKERS, REDIS_URL, CLICKHOUSE_URL, DATABASE_URL },
     KAFKA_PARTITIONS: '4',
     KAFKA_SESSION_TIMEOUT_MS: String(LENGTHS.sessionTimeoutMs),
-    // One broker has one clock. From a second on an aggregator leaves a seal to its next turn, two seconds later.
-    SEAL_CLOCK_MARGIN_MS: '900',
+    // One broker has one clock.
+    SEAL_CLOCK_MARGIN_MS: '1000',
     PORT: '0',
     TALLYLINE_DATA: pathOf(files, 'never-made'),
   }
