@@ -1,9 +1,11 @@
 import type { Pool } from 'pg'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import type { ClickHouseStore } from '../schemas/clickhouse/store.ts'
 import type { App, TenantId } from '../schemas/http/door.ts'
 import { listTenants } from '../schemas/postgres/tenant.postgres.ts'
 import { metersDoor } from './doors/meters.http.ts'
+import { openmeterDoors } from './doors/openmeter/openmeter.http.ts'
 import { troublesDoor } from './doors/troubles.http.ts'
 import { usageDoor } from './doors/usage.http.ts'
 import { syncMeters } from './meters/put-meter.ts'
@@ -11,6 +13,7 @@ import type { EventLogReader } from './pump/event-log.ts'
 import { createPump } from './pump/pump.ts'
 import { cleanTenant, rebuildTenant } from './rebuild/rebuild.ts'
 import { answerSealRequests } from './seal/seal.ts'
+import { createConflictGauge } from './usage/conflict-gauge.prometheus.ts'
 import { createWorker } from './worker.ts'
 
 export type AggregatorDeps = {
@@ -22,6 +25,7 @@ export type AggregatorDeps = {
   reads: ClickHouseStore
   reader: EventLogReader
   logger: Logger
+  metrics: Registry
   now: () => number
   random20: () => number
 }
@@ -36,21 +40,22 @@ export type Aggregator = {
 
 const SEAL_EVERY_MS = 2_000
 const REBUILD_EVERY_MS = 5_000
+const CONFLICTS_EVERY_MS = 60_000
 const CLEAN_EVERY_MS = 10 * 60_000
 /** Longer without progress of the pump than this is not ready. */
 const STALLED_MS = 10_000
 
 export function buildAggregator(deps: AggregatorDeps): Aggregator {
-  const { app, pool, store, reads, reader, logger, now } = deps
+  const { app, pool, store, reads, reader, logger, metrics, now } = deps
   const pump = createPump({ reader, store, logger, now })
   let stopping = false
   let started = false
   const sealDeps = { pool, store, reader, now, stopping: () => stopping }
   /** One tenant's trouble must not keep the others waiting. */
-  const forEachTenant = (name: string, work: (tenant: TenantId) => Promise<unknown>) => async () => {
-    for (const { tenantId } of await listTenants(pool)) {
+  const forEachTenant = (name: string, work: (tenant: TenantId, slug: string) => Promise<unknown>) => async () => {
+    for (const { tenantId, slug } of await listTenants(pool)) {
       if (stopping) return
-      await work(tenantId).catch((error: unknown) =>
+      await work(tenantId, slug).catch((error: unknown) =>
         logger.error({ error, tenant: tenantId }, `${name} failed; tried again`),
       )
     }
@@ -63,6 +68,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
     cleanedMs = now()
     await forEachTenant('clean', (tenant) => cleanTenant(deps, tenant))()
   }
+  const conflicts = createConflictGauge({ store: reads, metrics, now, stopping: () => stopping })
   const workers = [
     createWorker(
       'seal',
@@ -71,10 +77,12 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
       logger,
     ),
     createWorker('rebuild', rebuild, REBUILD_EVERY_MS, logger),
+    createWorker('conflicts', forEachTenant('conflicts', conflicts.refresh), CONFLICTS_EVERY_MS, logger),
   ] as const
   metersDoor(app, { pool, store, now })
+  openmeterDoors(deps)
   usageDoor(app, { pool, store: reads })
-  troublesDoor(app, { store: reads })
+  troublesDoor(app, { store, reads, now })
   return {
     start: async () => {
       await syncMeters({ pool, store, now })

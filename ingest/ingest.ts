@@ -8,9 +8,15 @@ import { createConfigCache } from './accept/config.ts'
 import { createUsageRecorder } from './accept/record.ts'
 import { createBatcher, DEFAULT_BATCHER_LIMITS } from './append/batcher.ts'
 import type { EventLogWriter } from './append/event-log.ts'
+import { createCorrectionCounter } from './corrections/corrected.prometheus.ts'
+import { backfillsDoor } from './doors/backfills.http.ts'
+import { correctionsDoor } from './doors/corrections.http.ts'
 import { eventTypesDoor } from './doors/event-types.http.ts'
 import { eventsDoor } from './doors/events.http.ts'
+import { openmeterEventsDoor } from './doors/openmeter/events.http.ts'
 import { quotaDoor } from './doors/quota.http.ts'
+import { settingsDoor } from './doors/settings.http.ts'
+import { usageRecordsDoor } from './doors/usage-records.http.ts'
 import { createCounterLoader } from './quota/loader.ts'
 import type { QuotaStore } from './quota/quota-store.ts'
 
@@ -68,15 +74,22 @@ export function buildIngest(deps: IngestDeps): Ingest {
   eventsDoor(app, { accept, recorder, admission, withRawBodies: deps.withRawBodies })
   eventTypesDoor(app, { pool, config, now })
   quotaDoor(app, { pool, config, now })
+  usageRecordsDoor(app, { pool, accept, recorder })
+  settingsDoor(app, { pool, config, now })
+  openmeterEventsDoor(app, { accept, recorder, admission, withRawBodies: deps.withRawBodies })
+  const corrected = createCorrectionCounter(metrics)
+  correctionsDoor(app, { config, batcher, partitions: writer.partitions, now, pool, usage, writer, corrected })
+  const reverts = backfillsDoor(app, { ...deps, accept, recorder, admission })
   return {
-    start: async () => undefined,
+    start: async () => reverts.start(),
     stop: async () => {
+      await reverts.stop()
       await batcher.drain()
       await quota.close()
     },
     configChanged: (table, tenant) => {
       if (table === '*') config.invalidate()
-      else if (['event_types', 'meters', 'quota_limits'].includes(table)) config.invalidate(tenant)
+      else if (['event_types', 'meters', 'quota_limits', 'tenant_settings'].includes(table)) config.invalidate(tenant)
     },
   }
 }

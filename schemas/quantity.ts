@@ -75,6 +75,11 @@ export function formatQuantity(quantity: Quantity): string {
   return quantity.toFixed()
 }
 
+/** A quantity without the digits beyond so many places, which are cut off. */
+export function cutQuantity(quantity: Quantity, places: number): Quantity {
+  return quantity.toDecimalPlaces(places, Decimal.ROUND_DOWN)
+}
+
 /** A whole number of any size as a quantity. */
 export function quantityOfInteger(integer: bigint): Quantity {
   return new Exact(integer.toString())

@@ -2,73 +2,63 @@ import { Type } from 'typebox'
 import type { App } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { archiveMeter } from '../meters/archive-meter.ts'
 import { findMeter, listMeters } from '../meters/meter.postgres.ts'
-import type { Meter } from '../meters/meter.ts'
 import { type MeterDeps, putMeter } from '../meters/put-meter.ts'
+import { rebuildProgress } from '../meters/rebuild-progress.ts'
+import { detailOf, MeterAnswer, MeterBody, MeterDetail, meterAnswer } from './meters-shapes.ts'
 
-const Aggregation = Type.Union([Type.Literal('sum'), Type.Literal('count')])
-const MeterBody = Type.Object(
-  {
-    event_type: Type.String({ minLength: 1, maxLength: 128 }),
-    aggregation: Aggregation,
-    value: Type.Optional(
-      Type.String({ maxLength: 512, description: 'Dotted path inside data; a leading $. is allowed' }),
-    ),
-    group_by: Type.Optional(Type.Array(Type.String({ maxLength: 512 }), { maxItems: 5 })),
-  },
-  {
-    additionalProperties: false,
-    examples: [{ event_type: 'llm.request', aggregation: 'sum', value: '$.context_tokens', group_by: ['model'] }],
-  },
-)
-const MeterAnswer = Type.Object(
-  {
-    slug: Type.String(),
-    event_type: Type.String(),
-    aggregation: Aggregation,
-    value: Type.Optional(Type.String()),
-    group_by: Type.Array(Type.String()),
-    revision: Type.Integer(),
-  },
-  {
-    examples: [
-      {
-        slug: 'context_tokens',
-        event_type: 'llm.request',
-        aggregation: 'sum',
-        value: 'context_tokens',
-        group_by: ['model'],
-        revision: 1,
-      },
-    ],
-  },
-)
 const Path = Type.Object({ slug: Type.String() })
 
 export function metersDoor(app: App, deps: MeterDeps): void {
+  readMeters(app, deps)
   app.put(
     '/api/v1/meters/:slug',
     {
       config: { permission: 'billing:meters:create' },
       schema: {
-        summary: 'Create a meter. It counts events sent before it, too.',
+        summary:
+          'Create a meter, which counts events sent before it, too; or, with effective_from, its next version. An archived one comes back.',
         params: Path,
         body: MeterBody,
         response: { 200: MeterAnswer },
       },
     },
-    async (request) => answerOf(await putMeter(deps, request.caller.tenantId, request.params.slug, request.body)),
+    async (request) => meterAnswer(await putMeter(deps, request.caller.tenantId, request.params.slug, request.body)),
   )
+  app.delete(
+    '/api/v1/meters/:slug',
+    {
+      config: { permission: 'billing:meters:create' },
+      schema: {
+        summary: 'Archive a meter that no plan and no limit names. Putting the same definition again brings it back.',
+        params: Path,
+        response: { 204: Type.Null({ description: 'Archived' }) },
+      },
+    },
+    async (request, reply) => {
+      await archiveMeter(deps, request.caller.tenantId, request.params.slug)
+      return reply.code(204).send(null)
+    },
+  )
+}
+
+function readMeters(app: App, deps: MeterDeps): void {
   app.get(
     '/api/v1/meters/:slug',
     {
       config: { permission: 'billing:meters:read' },
-      schema: { summary: 'A meter.', params: Path, response: { 200: MeterAnswer } },
+      schema: {
+        summary: 'A meter: its newest version, all of them if there are several, and how far it is computed.',
+        params: Path,
+        response: { 200: MeterDetail },
+      },
     },
     async (request) => {
-      const meter = await withTenant(deps.pool, request.caller.tenantId, (tx) => findMeter(tx, request.params.slug))
+      const { tenantId } = request.caller
+      const meter = await withTenant(deps.pool, tenantId, (tx) => findMeter(tx, request.params.slug))
       if (!meter) throw new Problem('not_found', `There is no meter ${request.params.slug}`)
-      return answerOf(meter)
+      return detailOf(meter, await rebuildProgress(deps, tenantId, meter))
     },
   )
   app.get(
@@ -76,7 +66,7 @@ export function metersDoor(app: App, deps: MeterDeps): void {
     {
       config: { permission: 'billing:meters:read' },
       schema: {
-        summary: 'All meters.',
+        summary: 'All meters that are not archived.',
         response: {
           200: Type.Object(
             { meters: Type.Array(MeterAnswer) },
@@ -93,17 +83,8 @@ export function metersDoor(app: App, deps: MeterDeps): void {
         },
       },
     },
-    async (request) => ({ meters: (await withTenant(deps.pool, request.caller.tenantId, listMeters)).map(answerOf) }),
+    async (request) => ({
+      meters: (await withTenant(deps.pool, request.caller.tenantId, listMeters)).map(meterAnswer),
+    }),
   )
-}
-
-function answerOf(meter: Meter) {
-  return {
-    slug: meter.slug,
-    event_type: meter.eventType,
-    aggregation: meter.aggregation,
-    ...(meter.valuePath.length > 0 ? { value: meter.valuePath.join('.') } : {}),
-    group_by: meter.groupBy.map((group) => group.name),
-    revision: meter.revision,
-  }
 }

@@ -1,11 +1,13 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { Consumer, EachBatchPayload, Kafka } from 'kafkajs'
 import type { Logger } from 'pino'
 import { openTopic, type Topic } from '../../schemas/event/topic.kafka.ts'
 import type { Assignment, EventLogReader, Offsets } from './event-log.ts'
+import { startFetching } from './fetch.kafka.ts'
+import { type GroupConsumer, type GroupMember, keepMembership } from './group-member.kafka.ts'
 import { createRecordBuffer } from './record-buffer.ts'
 
 export type KafkaReaderOptions = {
+  /** `host:port` each. */
+  brokers: string[]
   /** Also the log's name. */
   topic: string
   partitions: number
@@ -14,57 +16,32 @@ export type KafkaReaderOptions = {
   clockMarginMs: number
 }
 
-/** Fetched ahead of the store at most; a handler waits, heartbeating, until there is room. */
+/** Fetched ahead of the store at most, and one fetch more. */
 const BUFFER_BYTES = 32 * 1024 ** 2
-const WAIT_FOR_ROOM_MS = 100
 const COMMIT_EVERY_MS = 5_000
-/** Few tries: when they are used up kafkajs starts again with new connections, which is what helps. */
-const RETRY = { initialRetryTime: 100, maxRetryTime: 5_000, retries: 5 }
-const START_AGAIN_MS = 2_000
 
 /**
  * The log on Kafka, read as a member of a consumer group, which only decides who reads what. Where reading goes on is
- * what `read` is asked for: nothing of a partition is fetched before that, and one whose fetching stands elsewhere is
- * sought there. Committed offsets feed dashboards. kafkajs pushes; the buffer turns that into the pull the pump wants.
+ * what `read` is asked for: nothing of a partition is fetched before that. Committed offsets feed dashboards.
  */
-export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, logger: Logger): EventLogReader {
-  const { topic, partitions, clockMarginMs } = options
-  const ofTopic = openTopic(kafka, topic, partitions)
-  let stopping = false
-  const consumer = kafka.consumer({
-    groupId: options.groupId,
-    sessionTimeout: options.sessionTimeoutMs,
-    heartbeatInterval: Math.floor(options.sessionTimeoutMs / 6),
-    maxWaitTimeInMs: 50,
-    maxBytesPerPartition: 4 * 1024 ** 2,
-    allowAutoTopicCreation: false,
-    retry: { ...RETRY, restartOnFailure: async () => !stopping },
-  })
+export function createKafkaLogReader(options: KafkaReaderOptions, logger: Logger): EventLogReader {
+  const { brokers, topic, partitions, clockMarginMs } = options
+  const ofTopic = openTopic(brokers, topic, partitions)
   const buffer = createRecordBuffer()
+  const positions = new Map<number, number>()
   let assignment: Assignment = { generation: 0, partitions: [] }
+  let member: GroupMember | undefined
+  let fetching: ReturnType<typeof startFetching> | undefined
   const trust = createTrust((nextOffsets) => requireRecords(ofTopic, topic, nextOffsets))
   const doubt = () => {
     trust.lose()
     buffer.clear()
+    positions.clear()
   }
   const assign = (assigned: readonly number[]) => {
     doubt()
-    assignment = { generation: assignment.generation + 1, partitions: [...assigned] }
+    assignment = { generation: assignment.generation + 1, partitions: [...assigned].sort((a, b) => a - b) }
   }
-  const seek = (partition: number, offset: number) => {
-    consumer.seek({ topic, partition, offset: String(offset) })
-    consumer.resume([{ topic, partitions: [partition] }])
-  }
-  const eachBatch = takeInto({ ...buffer, stopping: () => stopping, doubt })
-  const manual = { autoCommit: false, eachBatchAutoResolve: false }
-  const run = () => consumer.run({ ...manual, partitionsConsumedConcurrently: partitions, eachBatch })
-
-  consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
-    const assigned = [...(payload.memberAssignment[topic] ?? [])]
-    consumer.pause([{ topic, partitions: assigned }])
-    assign(assigned)
-  })
-  const stopRuns = runAgain(consumer, run, logger, () => assign([]))
 
   return {
     logId: topic,
@@ -72,81 +49,38 @@ export function createKafkaLogReader(kafka: Kafka, options: KafkaReaderOptions, 
     clockMarginMs,
     start: async () => {
       await ofTopic.connect()
-      await consumer.connect()
-      await consumer.subscribe({ topic, fromBeginning: true })
-      await run()
+      member = keepMembership(options, logger, assign)
+      const hasRoom = () => buffer.bytes() <= BUFFER_BYTES
+      fetching = startFetching(brokers, topic, { positions, take: buffer.push, hasRoom, doubt }, logger)
     },
     stop: async () => {
-      stopping = true
-      stopRuns()
-      await consumer.disconnect()
+      await Promise.all([member?.stop(), fetching?.stop()])
       await ofTopic.close()
     },
     assignment: () => assignment,
     read: async (nextOffsets, maxBytes) => {
-      // While the consumer is down nothing is ours, and it could not seek.
       if (assignment.partitions.length === 0) return []
       await trust.have(nextOffsets)
       const ours = (offset: number | undefined, partition: number) =>
         assignment.partitions.includes(partition) ? offset : undefined
-      return buffer.take(nextOffsets.map(ours), maxBytes, seek)
+      return buffer.take(nextOffsets.map(ours), maxBytes, (partition, offset) => positions.set(partition, offset))
     },
-    stored: committing(consumer, topic, () => assignment),
+    stored: committing(
+      () => member?.consumer(),
+      topic,
+      () => assignment,
+    ),
     ends: () => ofTopic.ends(),
     waitForMore: (waitMs) => buffer.wait(waitMs),
   }
 }
 
-type Taking = Pick<ReturnType<typeof createRecordBuffer>, 'push' | 'bytes'> & {
-  stopping(): boolean
-  /** What came is not what should come next. */
-  doubt(): void
-}
-
-/** What kafkajs pushes goes into the buffer; while that is full the handler waits, and its session lives on. */
-function takeInto({ push, bytes, stopping, doubt }: Taking): (payload: EachBatchPayload) => Promise<void> {
-  return async ({ batch, heartbeat, isRunning, isStale, resolveOffset }) => {
-    const unwanted = () => !isRunning() || isStale() || stopping()
-    while (bytes() > BUFFER_BYTES && !unwanted()) {
-      await heartbeat()
-      await sleep(WAIT_FOR_ROOM_MS)
-    }
-    if (unwanted()) return
-    for (const message of batch.messages) {
-      const expected = push({
-        knownAtMs: Number(message.timestamp),
-        partition: batch.partition,
-        offset: Number(message.offset),
-        batch: message.value ?? Buffer.alloc(0),
-      })
-      if (!expected) return doubt()
-    }
-    resolveOffset(batch.lastOffset())
-  }
-}
-
-/**
- * kafkajs starts again by itself after errors that it takes for passing ones, and else stays down without a word: a
- * member of another protocol in the group, say, or a missing permission. What stops it may be put right, so it is
- * started again whatever it was. Meanwhile nothing is ours.
- */
-function runAgain(consumer: Consumer, run: () => Promise<void>, logger: Logger, down: () => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  let stopped = false
-  consumer.on(consumer.events.CRASH, ({ payload }) => {
-    down()
-    if (stopped) return
-    logger.warn({ error: payload.error }, 'the Kafka consumer starts again')
-    if (!payload.restart) timer = setTimeout(() => void run(), START_AGAIN_MS)
-  })
-  return () => {
-    stopped = true
-    clearTimeout(timer)
-  }
-}
-
 /** Commits now and then, for dashboards: a failed commit, usual in a rebalance, costs nothing. */
-function committing(consumer: Consumer, topic: string, assignment: () => Assignment): (next: Offsets) => void {
+function committing(
+  consumer: () => GroupConsumer | undefined,
+  topic: string,
+  assignment: () => Assignment,
+): (next: Offsets) => void {
   let committedAtMs = 0
   let underWay = false
   return (nextOffsets) => {
@@ -154,14 +88,14 @@ function committing(consumer: Consumer, topic: string, assignment: () => Assignm
     // The broker takes a member's commits of any partition: those that went to another are left alone.
     const offsets = assignment().partitions.flatMap((partition) => {
       const offset = nextOffsets[partition]
-      return offset === undefined ? [] : [{ topic, partition, offset: String(offset) }]
+      return offset === undefined ? [] : [{ topic, partition, offset: BigInt(offset), leaderEpoch: -1 }]
     })
     underWay = true
     const end = () => {
       underWay = false
       committedAtMs = Date.now()
     }
-    consumer.commitOffsets(offsets).then(end, end)
+    Promise.resolve(consumer()?.commit({ offsets })).then(end, end)
   }
 }
 
@@ -187,7 +121,7 @@ function createTrust(look: (nextOffsets: Offsets) => Promise<void>) {
 }
 
 /**
- * kafkajs answers an offset that the topic does not have by going on at the topic's begin. So a topic that ends before
+ * A topic that ends before
  * what was stored, being another one of the same name or one that lost records, and one whose records were removed
  * before they were stored, are told here, loudly and for as long as it is so: going on would lose events silently.
  */

@@ -9,7 +9,8 @@ export async function dirtyShards(store: ClickHouseStore, tenant: TenantId, limi
     `SELECT toString(shard) AS shard, toString(progress) AS progress,
        toString(toUnixTimestamp64Milli(built_at)) AS built_at_ms
      FROM shard_state(tenant = {tenant:UInt32})
-     WHERE dirty OR version < bitShiftLeft(toUInt64((SELECT max(revision) FROM meters WHERE tenant = {tenant:UInt32})), 40)
+     WHERE dirty
+       OR version < bitShiftLeft(toUInt64((SELECT max(revision) FROM meter_versions WHERE tenant = {tenant:UInt32})), 40)
      ORDER BY built_at, shard
      LIMIT {limit:UInt32}`,
     { tenant, limit },
@@ -26,13 +27,16 @@ export type RunStart = { startedAtMs: number; revision: number }
 export async function startRun(store: ClickHouseStore, tenant: TenantId): Promise<RunStart> {
   const [row] = await store.query<{ revision: number; started_at_ms: string }>(
     `SELECT max(revision) AS revision, toString(toUnixTimestamp64Milli(now64(3))) AS started_at_ms
-     FROM meters WHERE tenant = {tenant:UInt32}`,
+     FROM meter_versions WHERE tenant = {tenant:UInt32}`,
     { tenant },
   )
   return { startedAtMs: Number(row?.started_at_ms), revision: row?.revision ?? 0 }
 }
 
-/** Writes every usage row of the shards under a run of its own. Nobody reads them before their heads stand. */
+/**
+ * Writes every usage row of the shards under a run of its own. Nobody reads them before their heads stand. Rows alike
+ * are added, or the one with the largest last_key stands for them.
+ */
 export async function writeRollup(
   store: ClickHouseStore,
   tenant: TenantId,
@@ -42,9 +46,10 @@ export async function writeRollup(
   await store.command(
     `INSERT INTO usage_rollup
      SELECT {tenant:UInt32}, meter, subject, bucket, group_values, known_hour, shard, {run:UInt64},
-       sum(quantity), sum(events), sumWithOverflow(digest)
+       if(meter = '' OR max(last_key) = 0, sum(quantity), argMax(quantity, last_key)), sum(events),
+       sumWithOverflow(digest), item, max(last_key), sum(operations)
      FROM usage_rows(tenant = {tenant:UInt32}, meter = '*', as_of_ms = {now:Int64}, shards = {shards:Array(UInt64)})
-     GROUP BY meter, subject, bucket, group_values, known_hour, shard`,
+     GROUP BY meter, subject, bucket, group_values, known_hour, shard, item`,
     { tenant, run, shards, now: KNOWN_UNTIL_NOW_MS },
   )
 }
@@ -69,8 +74,8 @@ export async function writeHeads(
 ): Promise<void> {
   await store.command(
     `INSERT INTO shard_heads
-     SELECT {tenant:UInt32}, shard, bitShiftLeft(toUInt64({revision:UInt32}), 40) + sum(events), {run:UInt64},
-       transform(shard, {shards:Array(UInt64)}, {covered:Array(UInt64)}, toUInt64(0)), now64(3)
+     SELECT {tenant:UInt32}, shard, bitShiftLeft(toUInt64({revision:UInt32}), 40) + sum(events) + sum(operations), {run:UInt64},
+       transform(shard, {shards:Array(UInt64)}, {covered:Array(UInt64)}, toUInt64(0)), now64(3), toDateTime(max(last_key))
      FROM usage_rollup
      WHERE tenant = {tenant:UInt32} AND meter = '' AND run = {run:UInt64}
        AND bitShiftRight({run:UInt64}, 20) > toUnixTimestamp64Milli(now64(3)) - {within:Int64}

@@ -29,3 +29,26 @@ export async function insertSeal(tx: TenantTransaction, seal: Seal, sealedAt: Da
     ],
   )
 }
+
+/** The seal that was made last. */
+export async function lastSeal(tx: TenantTransaction): Promise<(Seal & { sealedAtMs: number }) | undefined> {
+  const { rows } = await tx.query<{
+    seal_id: string
+    known_before: Date
+    log_offsets: Record<string, number[]>
+    event_count: string
+    digest: string
+    sealed_at: Date
+  }>(
+    `SELECT seal_id, known_before, log_offsets, event_count::text, digest::text, sealed_at
+     FROM seals ORDER BY sealed_at DESC, seal_id DESC LIMIT 1`,
+  )
+  return rows.map((row) => ({
+    sealId: row.seal_id,
+    knownBeforeMs: row.known_before.getTime(),
+    logOffsets: row.log_offsets,
+    eventCount: row.event_count,
+    digest: row.digest,
+    sealedAtMs: row.sealed_at.getTime(),
+  }))[0]
+}

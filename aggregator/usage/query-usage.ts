@@ -1,4 +1,6 @@
 import type { Pool } from 'pg'
+import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
+import { isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
@@ -9,11 +11,14 @@ import { isZone } from '../../schemas/time/zone.ts'
 import { findMeter } from '../meters/meter.postgres.ts'
 import type { Meter } from '../meters/meter.ts'
 import { billedQuantity, customerSubjects } from './billed.postgres.ts'
-import { MAX_USAGE_ROWS, readUsage, type UsageRow } from './usage.clickhouse.ts'
+import { formatCursor, parseCursor } from './cursor.ts'
+import { MAX_USAGE_ROWS, readTotal, readUsage, type UsageQuery, type UsageRow } from './usage.clickhouse.ts'
 
 export type UsageInput = {
   meter: string
   subject?: string
+  /** Several; together with `subject`: all of them. */
+  subjects?: readonly string[]
   customer?: string
   /** RFC 3339 instants, already read; floored to the whole minute. */
   fromMs: number
@@ -21,6 +26,13 @@ export type UsageInput = {
   window?: Window
   groupBy: readonly string[]
   timezone: string
+  /** Usage as it was known before this moment. */
+  asOfMs?: number
+  /** So many windows at most, and those behind the cursor of an earlier answer. */
+  limit?: number
+  cursor?: string
+  /** What the caller may see at all (HC-8): usage of other subjects does not exist for it. Not given: everything. */
+  visible?: { subjects?: readonly string[] }
 }
 export type UsageWindowAnswer = {
   start: string
@@ -40,67 +52,108 @@ export type UsageAnswer = {
   /** With `customer`: what invoices of periods inside [from, to) were made from, and the rest. */
   billed?: string
   unbilled?: string
+  /** With `limit`, if there are more windows. */
+  next_cursor?: string
 }
 
 export type UsageDeps = { pool: Pool; store: ClickHouseStore }
 
-/** Exact usage of one meter, as known now. Windows without usage are left out. */
+/** Exact usage of one meter, as known now or at an earlier moment. Windows without usage are left out. */
 export async function queryUsage(deps: UsageDeps, tenant: TenantId, input: UsageInput): Promise<UsageAnswer> {
   const [fromMs, toMs] = [floorToMinute(input.fromMs), floorToMinute(input.toMs)]
   if (fromMs >= toMs) throw invalid('to', 'must lie at least a minute after from')
   if (!isZone(input.timezone)) throw invalid('timezone', 'is no IANA time zone, such as Europe/Paris')
+  const { customer } = input
   const known = await withTenant(deps.pool, tenant, async (tx) => ({
     meter: await findMeter(tx, input.meter),
-    subjects: input.customer === undefined ? undefined : await customerSubjects(tx, input.customer),
+    subjects: customer === undefined ? undefined : await customerSubjects(tx, customer),
+    // Invoices are made from all of a customer's subjects: who sees some of them only is not told.
     billed:
-      input.customer === undefined ? undefined : await billedQuantity(tx, input.customer, input.meter, fromMs, toMs),
+      customer === undefined || input.visible?.subjects
+        ? undefined
+        : await billedQuantity(tx, customer, input.meter, fromMs, toMs),
   }))
   const { meter } = known
   if (!meter) throw new Problem('not_found', `There is no meter ${input.meter}`)
-  if (input.customer !== undefined && !known.subjects)
-    throw new Problem('not_found', `There is no customer ${input.customer}`)
+  if (customer !== undefined && !known.subjects) throw new Problem('not_found', `There is no customer ${customer}`)
   const startsMs = input.window ? windowStarts(fromMs, toMs, input.window, input.timezone) : [fromMs]
-  const rows = await rowsOf(deps, tenant, { ...input, fromMs, toMs }, startsMs, meter, known.subjects)
-  if (rows.length > MAX_USAGE_ROWS)
-    throw invalid('window', `gives more than ${MAX_USAGE_ROWS} rows: ask for a shorter time or larger windows`)
-  const total = rows.reduce((sum: Quantity, row) => sum.plus(parseSum(row.quantity)), ZERO)
+  const floored = { ...input, fromMs, toMs }
+  const { rows, total, more } = await read(
+    deps,
+    queryOf(tenant, floored, startsMs, meter),
+    subjectsOf(input, known.subjects),
+  )
+  const last = rows.at(-1)
   return {
     meter: meter.slug,
     from: new Date(fromMs).toISOString(),
     to: new Date(toMs).toISOString(),
     timezone: input.timezone,
-    total: { quantity: formatQuantity(total), events: rows.reduce((sum, row) => sum + Number(row.events), 0) },
-    windows: windowsOf(rows, { ...input, fromMs, toMs }, startsMs, meter),
+    total: { quantity: formatQuantity(total.quantity), events: total.events },
+    windows: windowsOf(rows, floored, startsMs, meter),
     ...(known.billed === undefined
       ? {}
       : {
           billed: formatQuantity(parseSum(known.billed)),
-          unbilled: formatQuantity(total.minus(parseSum(known.billed))),
+          unbilled: formatQuantity(total.quantity.minus(parseSum(known.billed))),
         }),
+    ...(more && last ? { next_cursor: formatCursor(last) } : {}),
   }
 }
 
-async function rowsOf(
+type Total = { quantity: Quantity; events: number }
+const NOTHING: Total = { quantity: ZERO, events: 0 }
+
+async function read(
   deps: UsageDeps,
-  tenant: TenantId,
-  input: UsageInput,
-  startsMs: readonly number[],
-  meter: Meter,
-  subjects: string[] | undefined,
-): Promise<UsageRow[]> {
-  // A customer without subjects has no usage; an empty list would mean all subjects.
-  if (subjects?.length === 0) return []
+  asked: UsageQuery,
+  subjects: readonly string[] | undefined,
+): Promise<{ rows: UsageRow[]; total: Total; more: boolean }> {
+  // Nobody to look at has no usage; an empty list would mean all subjects.
+  if (subjects?.length === 0) return { rows: [], total: NOTHING, more: false }
+  const aggregated = (await readAggregations(deps.store, asked.tenant, [asked.meter])).get(asked.meter)
+  const query = { ...asked, subjects: subjects ?? [], ...(aggregated ? { aggregated } : {}) }
+  const found = await readUsage(deps.store, query)
+  const more = found.length > (query.limit ?? MAX_USAGE_ROWS)
+  if (more && query.limit === undefined)
+    throw invalid('window', `gives more than ${MAX_USAGE_ROWS} rows: ask for a shorter time or larger windows`)
+  const rows = more ? found.slice(0, query.limit) : found
+  const additive = query.limit === undefined && (!aggregated || isAdditive(aggregated))
+  const total = additive ? rows.map(totalOf).reduce(plus, NOTHING) : totalOf(await readTotal(deps.store, query))
+  return { rows, total, more }
+}
+
+const totalOf = (row: { quantity: string; events: string }): Total => ({
+  quantity: parseSum(row.quantity),
+  events: Number(row.events),
+})
+const plus = (a: Total, b: Total): Total => ({ quantity: a.quantity.plus(b.quantity), events: a.events + b.events })
+
+/** Whose usage is asked for, of what the caller may see; undefined: everybody's. */
+function subjectsOf(input: UsageInput, customers: readonly string[] | undefined): readonly string[] | undefined {
+  const named = [...(input.subject === undefined ? [] : [input.subject]), ...(input.subjects ?? [])]
+  const asked = customers ?? (named.length > 0 ? named : undefined)
+  const visible = input.visible?.subjects
+  if (!visible) return asked
+  return asked ? asked.filter((subject) => visible.includes(subject)) : visible
+}
+
+function queryOf(tenant: TenantId, input: UsageInput, startsMs: readonly number[], meter: Meter): UsageQuery {
+  const { limit, cursor, asOfMs } = input
   const groups = input.groupBy.filter((name) => name !== 'subject').map((name) => placeOf(meter, name))
-  return readUsage(deps.store, {
+  return {
     tenant,
     meter: meter.slug,
-    subjects: [...(subjects ?? []), ...(input.subject === undefined ? [] : [input.subject])],
+    subjects: [],
     fromMs: input.fromMs,
     toMs: input.toMs,
     startsMs,
     groups,
     bySubject: input.groupBy.includes('subject'),
-  })
+    ...(asOfMs === undefined ? {} : { asOfMs }),
+    ...(limit === undefined ? {} : { limit }),
+    ...(cursor === undefined ? {} : { after: parseCursor(cursor, groups.length) }),
+  }
 }
 
 /** 1-based, as ClickHouse counts. `$.region` and `region` name the same dimension. */

@@ -1,52 +1,82 @@
-import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
+import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
+import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
 export type UsageQuery = {
   tenant: TenantId
   meter: string
+  /** A sum when not given. */
+  aggregated?: Aggregated
   /** Empty: all subjects. */
   subjects: readonly string[]
   fromMs: number
   toMs: number
+  /** What was known before this moment; when not given, everything known now. */
+  asOfMs?: number
   /** Where windows start, rising; the first lies at or before fromMs. One place decides that: `windowStarts`. */
   startsMs: readonly number[]
   /** 1-based places of the meter's dimensions to group by. */
   groups: readonly number[]
   bySubject: boolean
+  /** Rows behind this one in their order, and so many of them at most. */
+  after?: RowKey
+  limit?: number
 }
+export type RowKey = { startMs: number; subject: string; groupValues: readonly string[] }
 export type UsageRow = { startMs: number; subject: string; groupValues: string[]; quantity: string; events: string }
 
+export const MAX_USAGE_ROWS = 10_000
+const BUCKET_MS = 'toInt64(toUnixTimestamp(bucket)) * 1000'
+const BEHIND =
+  'HAVING (start_ms, subject_name, groups) > ({after_ms:Int64}, {after:String}, {after_groups:Array(String)})'
+const SUM: Aggregated = { aggregation: 'sum' }
+
 /** The statement and its parameters: a pure function of the query. */
-export function usageSql(query: UsageQuery): {
-  sql: string
-  params: Record<string, string | number | readonly string[] | readonly number[]>
-} {
+export function usageSql(query: UsageQuery): { sql: string; params: ClickHouseParams } {
+  const aggregated = query.aggregated ?? SUM
   const groups = query.groups.map((place) => `group_values[${Math.trunc(place)}]`).join(', ')
+  const span = { startMs: 'greatest(start_ms, {from_ms:Int64})', endMs: 'end_ms' }
+  const fromBefore = readsFromBefore(aggregated)
+  // A level from before lasts into later windows: its row stands in each of them, but its events are no events there.
+  const windowColumns = fromBefore
+    ? 'span.1 AS start_ms, span.2 AS end_ms,'
+    : `roundDown(${BUCKET_MS}, {starts:Array(Int64)}) AS start_ms,`
+  const spans = `ARRAY JOIN arrayFilter(
+      span -> span.2 > ${BUCKET_MS}, arrayZip({starts:Array(Int64)}, {ends:Array(Int64)})) AS span`
+  const events = fromBefore ? `sumIf(events, ${BUCKET_MS} >= ${span.startMs})` : 'sum(events)'
   const sql = `
-    SELECT roundDown(toInt64(toUnixTimestamp(bucket)) * 1000, {starts:Array(Int64)}) AS start_ms,
+    SELECT ${windowColumns}
       ${query.bySubject ? 'subject' : "''"} AS subject_name,
       CAST([${groups}], 'Array(String)') AS groups,
-      toString(sum(quantity)) AS quantity_text, toString(sum(events)) AS events_text
-    FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {to_ms:Int64},
-      as_of_ms = {as_of_ms:Int64})
+      toString(${quantityOf(aggregated, span)}) AS quantity_text, toString(${events}) AS events_text
+    FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String},
+      from_ms = ${fromBefore ? '0' : '{from_ms:Int64}'}, to_ms = {to_ms:Int64}, as_of_ms = {as_of_ms:Int64})
+    ${fromBefore ? spans : ''}
     ${query.subjects.length > 0 ? 'WHERE subject IN {subjects:Array(String)}' : ''}
-    GROUP BY start_ms, subject_name, groups
+    GROUP BY start_ms, ${fromBefore ? 'end_ms, ' : ''}subject_name, groups
+    ${query.after ? BEHIND : ''}
     ORDER BY start_ms, subject_name, groups
-    LIMIT ${MAX_USAGE_ROWS + 1}`
+    LIMIT ${Math.trunc(query.limit ?? MAX_USAGE_ROWS) + 1}`
+  const { after } = query
   const params = {
     tenant: query.tenant,
     meter: query.meter,
     from_ms: query.fromMs,
     to_ms: query.toMs,
-    as_of_ms: KNOWN_UNTIL_NOW_MS,
+    as_of_ms: query.asOfMs ?? KNOWN_UNTIL_NOW_MS,
     starts: query.startsMs,
     subjects: query.subjects,
+    ...(fromBefore ? { ends: endsOf(query) } : {}),
+    ...(after ? { after_ms: after.startMs, after: after.subject, after_groups: after.groupValues } : {}),
   }
   return { sql, params }
 }
 
-export const MAX_USAGE_ROWS = 10_000
+function endsOf({ startsMs, toMs }: UsageQuery): number[] {
+  return startsMs.map((_, place) => Math.min(startsMs[place + 1] ?? toMs, toMs))
+}
 
+/** One row more than the limit, if there are more. */
 export async function readUsage(store: ClickHouseStore, query: UsageQuery): Promise<UsageRow[]> {
   const { sql, params } = usageSql(query)
   const rows = await store.query<{
@@ -63,4 +93,14 @@ export async function readUsage(store: ClickHouseStore, query: UsageQuery): Prom
     quantity: row.quantity_text,
     events: row.events_text,
   }))
+}
+
+/** What all rows of the query come to together: of most aggregations that is not the sum of the rows. */
+export async function readTotal(
+  store: ClickHouseStore,
+  query: UsageQuery,
+): Promise<{ quantity: string; events: string }> {
+  const { after: _after, limit: _limit, ...all } = query
+  const [row] = await readUsage(store, { ...all, startsMs: [query.fromMs], groups: [], bySubject: false })
+  return row ?? { quantity: '0', events: '0' }
 }

@@ -2,7 +2,7 @@ import type { Caller } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { type Batcher, bytesOf } from '../append/batcher.ts'
 import { formatMicro } from '../quota/limit.ts'
-import type { CounterKey, QuotaDecision, QuotaItem, QuotaStore } from '../quota/quota-store.ts'
+import type { CounterKey, QuotaDecision, QuotaStore } from '../quota/quota-store.ts'
 import type { ConfigCache, TenantConfig } from './config.ts'
 import type { Outcome } from './outcome.ts'
 import { createPrepare, type Prepared, type Rejected } from './prepare.ts'
@@ -16,14 +16,15 @@ export type AcceptDeps = {
   /** False: events beyond a limit are recorded and flagged, not refused. */
   enforceQuota: boolean
   now: () => number
+  /** The events are of a backfill. */
+  ofBackfill?: boolean
 }
 
 /** What happened to one event, and what is known of it for logs and metrics. */
 export type Accepted = { outcome: Outcome; event: Prepared | undefined }
 
-/** The first copy of an identity in the request. */
-type Candidate = { index: number; event: Prepared }
-type Copy = Candidate & { of: Candidate }
+/** A later copy of an identity in the request, and its first one. */
+type Copy = { index: number; event: Prepared; of: number; first: Prepared }
 
 const LOAD_ROUNDS = 3
 /** An unknown type is refused only if it is unknown to a configuration younger than this. */
@@ -36,35 +37,40 @@ const UNKNOWN_TYPE_FRESH_MS = 200
  */
 export async function acceptEvents(deps: AcceptDeps, caller: Caller, events: readonly unknown[]): Promise<Accepted[]> {
   const prepared = await prepareAll(deps, caller, events)
-  const results: Accepted[] = []
-  const { candidates, copies } = sortOut(prepared, results)
-  checkRoom(deps.batcher, candidates, copies)
-  const decisions = await drawQuotas(deps, candidates)
-  await appendFirst(deps, candidates, decisions, results)
+  // Returned, not awaited: what was sent is then held by nobody while quota and log answer, and is collected cheaply.
+  return takeAll(deps, prepared)
+}
+
+async function takeAll(deps: AcceptDeps, prepared: readonly (Prepared | Rejected)[]): Promise<Accepted[]> {
+  const { firsts, copies } = sortOut(prepared)
+  checkRoom(deps.batcher, firsts, copies)
+  const decisions = await drawQuotas(deps, firsts)
+  const durable = await appendFirsts(deps, firsts, decisions)
+  let place = 0
+  const results = prepared.map((event): Accepted => {
+    if ('outcome' in event) return { outcome: event, event: undefined }
+    if (event !== firsts[place]) return { outcome: { outcome: 'duplicate', id: event.id }, event }
+    return { outcome: outcomeOf(event, decisions[place++], durable), event }
+  })
   if (copies.length > 0) await appendCopies(deps, copies, results)
   return results
 }
 
-/** Notes what was rejected, and tells first copies of an identity from later ones. */
-function sortOut(prepared: readonly (Prepared | Rejected)[], results: Accepted[]) {
-  const first = new Map<string, Candidate>()
-  const candidates: Candidate[] = []
+/** Tells first copies of an identity, in their order, from later ones. */
+function sortOut(prepared: readonly (Prepared | Rejected)[]): { firsts: Prepared[]; copies: Copy[] } {
+  const seen = new Map<string, number>()
+  const firsts: Prepared[] = []
   const copies: Copy[] = []
   prepared.forEach((event, index) => {
-    if ('outcome' in event) {
-      results[index] = { outcome: event, event: undefined }
-      return
-    }
-    const of = first.get(event.identity)
-    if (of) {
-      copies.push({ index, event, of })
-      return
-    }
-    const candidate = { index, event }
-    first.set(event.identity, candidate)
-    candidates.push(candidate)
+    if ('outcome' in event) return
+    const of = seen.get(event.identity)
+    const first = of === undefined ? undefined : prepared[of]
+    if (of === undefined || !first || 'outcome' in first) {
+      seen.set(event.identity, index)
+      firsts.push(event)
+    } else copies.push({ index, event, of, first })
   })
-  return { candidates, copies }
+  return { firsts, copies }
 }
 
 async function prepareAll(
@@ -73,10 +79,10 @@ async function prepareAll(
   events: readonly unknown[],
 ): Promise<(Prepared | Rejected)[]> {
   const nowMs = deps.now()
-  const { partitions } = deps
+  const { partitions, ofBackfill = false } = deps
   const mayBackfill = caller.permissions.has('billing:usage:backfill')
   const prepare = (config: TenantConfig) =>
-    events.map(createPrepare({ tenant: caller.tenantId, config, nowMs, mayBackfill, partitions }))
+    events.map(createPrepare({ tenant: caller.tenantId, config, nowMs, mayBackfill, partitions, ofBackfill }))
   const config = await deps.config.get(caller.tenantId)
   const prepared = prepare(config)
   const unknown = prepared.some((one) => 'outcome' in one && one.code === 'unknown_type')
@@ -85,8 +91,8 @@ async function prepareAll(
   return prepare(await deps.config.atLeast(caller.tenantId, nowMs))
 }
 
-function checkRoom(batcher: Batcher, candidates: readonly Candidate[], copies: readonly Copy[]): void {
-  const bytes = bytesOf(candidates.map(({ event }) => event)) + bytesOf(copies.map(({ event }) => event))
+function checkRoom(batcher: Batcher, firsts: readonly Prepared[], copies: readonly Copy[]): void {
+  const bytes = bytesOf(firsts) + bytesOf(copies.map(({ event }) => event))
   if (!batcher.hasRoom(bytes)) {
     throw new Problem(
       'overloaded',
@@ -96,49 +102,36 @@ function checkRoom(batcher: Batcher, candidates: readonly Candidate[], copies: r
   }
 }
 
-/** Decisions in the order of the candidates; undefined for those without a limit. */
-async function drawQuotas(
-  deps: AcceptDeps,
-  candidates: readonly Candidate[],
-): Promise<readonly (QuotaDecision | undefined)[]> {
-  const items = candidates.flatMap(({ event }) => (event.draws.length > 0 ? [itemOf(event)] : []))
+type Decisions = readonly (QuotaDecision | undefined)[]
+
+/** Decisions in the order of the events; undefined for those without a limit. */
+async function drawQuotas(deps: AcceptDeps, events: readonly Prepared[]): Promise<Decisions> {
+  const items = events.filter(({ draws }) => draws.length > 0)
   if (items.length === 0) return []
   for (let round = 0; round < LOAD_ROUNDS; round++) {
     const answer = await deps.quota.draw(items, deps.now(), deps.enforceQuota)
     if ('decisions' in answer) {
+      const { decisions } = answer
+      if (items.length === events.length) return decisions
       let next = 0
-      return candidates.map(({ event }) => (event.draws.length > 0 ? answer.decisions[next++] : undefined))
+      return events.map(({ draws }) => (draws.length > 0 ? decisions[next++] : undefined))
     }
     await deps.loadCounters(answer.missing)
   }
   throw new Problem('unavailable', 'The quota counters vanish while they are loaded: try again')
 }
 
-function itemOf(event: Prepared): QuotaItem {
-  return { identity: event.identity, draws: event.draws }
-}
-
 /** All that the quota let through becomes durable together, or none of it is known to be. */
-async function appendFirst(
-  deps: AcceptDeps,
-  candidates: readonly Candidate[],
-  decisions: readonly (QuotaDecision | undefined)[],
-  results: Accepted[],
-): Promise<void> {
-  const appended: Prepared[] = []
-  const drawn: QuotaItem[] = []
-  candidates.forEach(({ event }, place) => {
-    const decision = decisions[place]
-    if (decision && !decision.taken) return
-    appended.push(event)
-    if (decision?.drawn) drawn.push(itemOf(event))
-  })
-  const durable = await append(deps, appended)
+async function appendFirsts(deps: AcceptDeps, events: readonly Prepared[], decisions: Decisions): Promise<boolean> {
+  const durable = await append(
+    deps,
+    events.filter((_, place) => decisions[place]?.taken !== false),
+  )
+  if (durable) return true
   // What an earlier request drew for the same identity stays: that copy may be in the log.
-  if (!durable && drawn.length > 0) await deps.quota.giveBack(drawn)
-  candidates.forEach(({ index, event }, place) => {
-    results[index] = { outcome: outcomeOf(event, decisions[place], durable), event }
-  })
+  const drawn = events.filter((_, place) => decisions[place]?.drawn)
+  if (drawn.length > 0) await deps.quota.giveBack(drawn)
+  return false
 }
 
 function outcomeOf({ id }: Prepared, decision: QuotaDecision | undefined, durable: boolean): Outcome {
@@ -156,8 +149,8 @@ function outcomeOf({ id }: Prepared, decision: QuotaDecision | undefined, durabl
  * and listed; it never counts.
  */
 async function appendCopies(deps: AcceptDeps, copies: readonly Copy[], results: Accepted[]): Promise<void> {
-  const wasTaken = ({ of }: Copy) => results[of.index]?.outcome.outcome === 'accepted'
-  const differs = ({ event, of }: Copy) => !of.event.encoded.equals(event.encoded)
+  const wasTaken = ({ of }: Copy) => results[of]?.outcome.outcome === 'accepted'
+  const differs = ({ event, first }: Copy) => !first.encoded.equals(event.encoded)
   const conflicting = copies.filter((copy) => wasTaken(copy) && differs(copy))
   const durable = await append(
     deps,
@@ -165,10 +158,9 @@ async function appendCopies(deps: AcceptDeps, copies: readonly Copy[], results: 
   )
   for (const copy of copies) {
     const { index, event, of } = copy
-    const ofFirst = results[of.index]?.outcome
+    const ofFirst = results[of]?.outcome
     if (ofFirst && !wasTaken(copy)) results[index] = { outcome: ofFirst, event }
     else if (!durable && differs(copy)) results[index] = { outcome: failed(event.id), event }
-    else results[index] = { outcome: { outcome: 'duplicate', id: event.id }, event }
   }
 }
 

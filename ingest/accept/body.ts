@@ -1,7 +1,7 @@
 import { gunzip } from 'node:zlib'
 import { Problem } from '../../schemas/http/problem.ts'
 import { type BodyFormat, formatOf } from './content-type.ts'
-import { nestingFault } from './nesting.ts'
+import { cannotNestDeeper, countOpeners, nestingFault } from './nesting.ts'
 
 /** Sizes in bytes. Gzip may expand by `ratio`, which only counts beyond `ratioFrom` bytes of output. */
 export const BODY_LIMITS = { bytes: 10_485_760, events: 10_000, levels: 64, ratio: 50, ratioFrom: 65_536 } as const
@@ -24,16 +24,36 @@ const FEWER = `send at most ${BODY_LIMITS.events} events and ${BODY_LIMITS.bytes
 export async function decodeBody({ contentType, contentEncoding, body }: EncodedBody): Promise<DecodedBody> {
   const format = formatOf(contentType)
   const bytes = await decompress(contentEncoding, body)
-  const fault = nestingFault(bytes, BODY_LIMITS.levels, format === 'lines')
-  if (fault) {
-    const place = format === 'lines' ? ` on line ${fault.line}` : ''
-    throw new Problem('invalid_json', `Nest JSON at most ${BODY_LIMITS.levels} levels deep; it is deeper${place}.`)
+  try {
+    return decodeShallow(bytes, format)
+  } catch (fault) {
+    // Whatever else is wrong, depth is what the sender is told.
+    refuseDeep(bytes, format)
+    throw fault
   }
+}
+
+/** So many brackets cost little memory however they nest. */
+const FEW_OPENERS = 2 * BODY_LIMITS.events + BODY_LIMITS.levels
+
+/** Nearly no body needs the scan for nesting, which costs as much as parsing: the number of its brackets says enough. */
+function decodeShallow(bytes: Buffer, format: BodyFormat): DecodedBody {
   const text = decodeText(bytes)
+  const openers = countOpeners(text, FEW_OPENERS)
+  // Before it is parsed: a body of brackets takes thirty times its size.
+  if (openers > FEW_OPENERS) refuseDeep(bytes, format)
   if (text.trim() === '') throw new Problem('invalid_request', 'The body is empty; send at least one event.')
   const decoded = format === 'lines' ? { events: parseLines(text), single: false } : parseDocument(text, format)
   if (decoded.events.length === 0) throw new Problem('invalid_request', 'The list is empty; send at least one event.')
+  if (!cannotNestDeeper(decoded.events, openers, BODY_LIMITS.levels)) refuseDeep(bytes, format)
   return decoded
+}
+
+function refuseDeep(bytes: Buffer, format: BodyFormat): void {
+  const fault = nestingFault(bytes, BODY_LIMITS.levels, format === 'lines')
+  if (!fault) return
+  const place = format === 'lines' ? ` on line ${fault.line}` : ''
+  throw new Problem('invalid_json', `Nest JSON at most ${BODY_LIMITS.levels} levels deep; it is deeper${place}.`)
 }
 
 async function decompress(contentEncoding: string | undefined, body: Buffer): Promise<Buffer> {
@@ -79,9 +99,11 @@ function gunzipWithInfo(body: Buffer, maxOutputLength: number): Promise<GunzipIn
   })
 }
 
+const UTF_8 = new TextDecoder('utf-8', { fatal: true })
+
 function decodeText(bytes: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return UTF_8.decode(bytes)
   } catch (cause) {
     throw new Problem('invalid_encoding', 'The body is not valid UTF-8; encode it as UTF-8.', { cause })
   }

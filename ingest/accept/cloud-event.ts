@@ -1,3 +1,4 @@
+import { OPERATION_PREFIX } from '../../schemas/event/operation.ts'
 import { isObject } from '../event-types/json.ts'
 import { readTime } from './time.ts'
 
@@ -11,7 +12,7 @@ export type CloudEvent = {
   timeGiven: boolean
   data: unknown
 }
-export type CloudEventCode = 'missing_field' | 'invalid_value' | 'event_in_future' | 'event_too_old'
+export type CloudEventCode = 'missing_field' | 'invalid_value' | 'reserved_type' | 'event_in_future' | 'event_too_old'
 /** `id` is given when the event has a valid one, so that the emitter can find it. */
 export type CloudEventRefusal = { ok: false; id?: string; code: CloudEventCode; path: string; message: string }
 /** `mayBackfill`: the credential has billing:usage:backfill. */
@@ -19,6 +20,7 @@ export type CloudEventOptions = { mayBackfill: boolean }
 
 /** Bytes of UTF-8. */
 const LONGEST = { id: 256, source: 256, type: 128, subject: 256 } as const
+type AttributeName = keyof typeof LONGEST
 /** Nearly every attribute is, and for it a character is a byte. */
 const PRINTABLE_ASCII = /^[ -~]*$/
 const DAY_MS = 86_400_000
@@ -33,27 +35,48 @@ export function readCloudEvent(
   options: CloudEventOptions,
 ): { ok: true; event: CloudEvent } | CloudEventRefusal {
   if (!isObject(raw)) return refuse('invalid_value', '', 'must be a JSON object with the attributes of a CloudEvent')
-  const id = readAttribute(raw, 'id')
+  const id = readAttribute('id', raw.id)
   if (typeof id !== 'string') return id
   const refusal = checkEnvelope(raw)
   if (refusal) return { ...refusal, id }
-  const source = readAttribute(raw, 'source')
+  const source = readSource(raw.source)
   if (typeof source !== 'string') return { ...source, id }
-  const type = readAttribute(raw, 'type')
+  const type = readType(raw.type)
   if (typeof type !== 'string') return { ...type, id }
-  const subject = readAttribute(raw, 'subject')
+  if (type.startsWith(OPERATION_PREFIX)) {
+    const message = `must not begin with ${OPERATION_PREFIX}: that prefix is reserved for corrections`
+    return { ...refuse('reserved_type', 'type', message), id }
+  }
+  const subject = readSubject(raw.subject)
   if (typeof subject !== 'string') return { ...subject, id }
-  const time = readEventTime(raw.time ?? undefined, nowMs, options)
-  if ('ok' in time) return { ...time, id }
+  const timeGiven = raw.time !== undefined && raw.time !== null
+  const timeMs = timeGiven ? readEventTime(raw.time, nowMs, options) : nowMs
+  if (typeof timeMs !== 'number') return { ...timeMs, id }
   const { data } = raw
   if (data === undefined || data === null)
     return { ...refuse('missing_field', 'data', 'is missing; send an object'), id }
   if (!isObject(data)) return { ...refuse('invalid_value', 'data', 'must be an object'), id }
-  return { ok: true, event: { source, id, type, subject, ...time, data } }
+  return { ok: true, event: { source, id, type, subject, timeMs, timeGiven, data } }
 }
 
-function readAttribute(raw: Record<string, unknown>, name: keyof typeof LONGEST): string | CloudEventRefusal {
-  const value = raw[name]
+/**
+ * Reads an attribute that is mostly the same in events that come together. The same text is not checked again, and is
+ * handed on as the same string: its hash is known, and it is kept once.
+ */
+function repeating(name: AttributeName): (value: unknown) => string | CloudEventRefusal {
+  let latest: string | undefined
+  return (value) => {
+    if (latest !== undefined && value === latest) return latest
+    const read = readAttribute(name, value)
+    if (typeof read === 'string') latest = read
+    return read
+  }
+}
+const readSource = repeating('source')
+const readType = repeating('type')
+const readSubject = repeating('subject')
+
+function readAttribute(name: AttributeName, value: unknown): string | CloudEventRefusal {
   const longest = LONGEST[name]
   if (value === undefined || value === null) return refuse('missing_field', name, 'is missing; send a string')
   if (typeof value !== 'string' || value === '') return refuse('invalid_value', name, 'must be a non-empty string')
@@ -73,19 +96,15 @@ function checkEnvelope(raw: Record<string, unknown>): CloudEventRefusal | undefi
   if (raw.data_base64 !== undefined && raw.data_base64 !== null) {
     return refuse('invalid_value', 'data_base64', 'is not supported; send data as a JSON object')
   }
-  const contentType = raw.datacontenttype ?? 'application/json'
+  const contentType = raw.datacontenttype
+  if (contentType === undefined || contentType === null) return undefined
   if (typeof contentType !== 'string' || !/^application\/json\s*(;|$)/i.test(contentType)) {
     return refuse('invalid_value', 'datacontenttype', 'must be application/json or left out')
   }
   return undefined
 }
 
-function readEventTime(
-  raw: unknown,
-  nowMs: number,
-  { mayBackfill }: CloudEventOptions,
-): { timeMs: number; timeGiven: boolean } | CloudEventRefusal {
-  if (raw === undefined) return { timeMs: nowMs, timeGiven: false }
+function readEventTime(raw: unknown, nowMs: number, { mayBackfill }: CloudEventOptions): number | CloudEventRefusal {
   if (typeof raw !== 'string') return refuse('invalid_value', 'time', 'must be an RFC 3339 time as a string')
   const read = readTime(raw)
   if ('message' in read) return refuse('invalid_value', 'time', read.message)
@@ -101,7 +120,7 @@ function readEventTime(
       return refuse('event_too_old', 'time', 'is more than 35 days ago; use a key with billing:usage:backfill')
     }
   }
-  return { timeMs: ms, timeGiven: true }
+  return ms
 }
 
 function retainedFrom(nowMs: number): number {

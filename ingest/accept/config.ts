@@ -6,13 +6,17 @@ import { parseQuantity } from '../../schemas/quantity.ts'
 import { compileEventType, type EventType } from '../event-types/avro-schema.ts'
 import { listEventTypes } from '../event-types/event-type.postgres.ts'
 import { type QuotaLimit, toMicroFloor } from '../quota/limit.ts'
-import { type LimitRow, type MeterRow, readLimits, readMeters } from './config.postgres.ts'
+import { readSettings } from '../settings/settings.postgres.ts'
+import { type LimitRow, readLimits, readMeters } from './config.postgres.ts'
+import { type EdgeMeter, edgeMeterOf } from './meter-value.ts'
 
 /** What the edge knows of a tenant. Never changed in place: a refresh makes a new one. */
 export type TenantConfig = {
   types: ReadonlyMap<string, EventType>
-  metersOfType: ReadonlyMap<string, readonly MeterRow[]>
+  metersOfType: ReadonlyMap<string, readonly EdgeMeter[]>
   limitsOfSubject: ReadonlyMap<string, readonly QuotaLimit[]>
+  /** The door for emitters of OpenMeter takes types that nobody registered. */
+  openTypes?: boolean
   loadedAtMs: number
 }
 
@@ -37,9 +41,12 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
   const load = async (tenant: TenantId, loadedAtMs: number, isLatest: () => boolean): Promise<TenantConfig> => {
     try {
       const config = await withTenant(deps.pool, tenant, async (tx) => ({
-        types: new Map((await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema)])),
-        metersOfType: groupBy(await readMeters(tx), (meter) => meter.eventType),
+        types: new Map(
+          (await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema, row.unknown_fields)]),
+        ),
+        metersOfType: groupBy((await readMeters(tx)).map(edgeMeterOf), (meter) => meter.eventType),
         limitsOfSubject: limitsBySubject(await readLimits(tx)),
+        openTypes: (await readSettings(tx)).openmeter_open_types,
         loadedAtMs,
       }))
       // One that was overtaken may have read what was there before a change.

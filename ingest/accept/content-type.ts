@@ -12,8 +12,8 @@ const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
 
 /** The format that a Content-Type names. Throws Problem unsupported_media_type. */
 export function formatOf(contentType: string | undefined): BodyFormat {
-  const [mediaType = '', ...parameters] = (contentType ?? '').toLowerCase().split(';')
-  const format = FORMATS.get(mediaType.trim())
+  const { mediaType, parameters } = partsOf(contentType)
+  const format = FORMATS.get(mediaType)
   if (!format) {
     throw new Problem('unsupported_media_type', `Content-Type must be one of ${[...FORMATS.keys()].join(', ')}.`)
   }
@@ -21,6 +21,23 @@ export function formatOf(contentType: string | undefined): BodyFormat {
     throw new Problem('unsupported_media_type', 'Content-Type must have charset utf-8 or none.')
   }
   return format
+}
+
+/** Whether the body is a whole CloudEvent, or a batch of them, whatever headers say. */
+export function isCloudEventsType(contentType: string | undefined): boolean {
+  return partsOf(contentType).mediaType.startsWith('application/cloudevents')
+}
+
+/** Throws Problem unsupported_media_type unless the body is one JSON document: the data of an event in binary mode. */
+export function checkDataType(contentType: string | undefined): void {
+  if (partsOf(contentType).mediaType !== 'application/json') {
+    throw new Problem('unsupported_media_type', 'Content-Type must be application/json beside ce- headers.')
+  }
+}
+
+function partsOf(contentType: string | undefined): { mediaType: string; parameters: string[] } {
+  const [mediaType = '', ...parameters] = (contentType ?? '').toLowerCase().split(';')
+  return { mediaType: mediaType.trim(), parameters }
 }
 
 function isUtf8OrNoCharset(parameter: string): boolean {

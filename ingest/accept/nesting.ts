@@ -30,3 +30,29 @@ export function nestingFault(utf8: Uint8Array, mostLevels: number, perLine: bool
   }
   return undefined
 }
+
+/**
+ * How many brackets and braces open in a text, those inside strings too; beyond `most` it may say any larger number.
+ * Native searches from one to the next: events have few, and most bytes are never looked at here.
+ */
+export function countOpeners(text: string, most: number): number {
+  let count = 0
+  for (const opener of ['{', '[']) {
+    for (let at = text.indexOf(opener); at >= 0 && count <= most; at = text.indexOf(opener, at + 1)) count++
+  }
+  return count
+}
+
+/**
+ * Whether parsed events cannot nest deeper than allowed, seen from how many brackets open in their text. Every event
+ * and its data opened one. What is left over may all be nested in one place: in the data of an event of a list.
+ */
+export function cannotNestDeeper(events: readonly unknown[], openers: number, mostLevels: number): boolean {
+  let accountedFor = 0
+  for (const event of events) {
+    if (typeof event !== 'object' || event === null) continue
+    const { data } = event as { data?: unknown }
+    accountedFor += typeof data === 'object' && data !== null ? 2 : 1
+  }
+  return openers - accountedFor + 2 <= mostLevels
+}

@@ -1,13 +1,13 @@
 import { type Located, locate } from '../../schemas/event/identity.ts'
 import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
+import { BACKFILL_SOURCE_PREFIX } from '../backfills/backfill.ts'
 import type { JsonObject } from '../event-types/json.ts'
 import { type QuotaLimit, toMicro, windowOf } from '../quota/limit.ts'
 import type { CounterKey, QuotaDraw } from '../quota/quota-store.ts'
 import { type CloudEvent, readCloudEvent } from './cloud-event.ts'
-import type { MeterRow } from './config.postgres.ts'
 import type { TenantConfig } from './config.ts'
-import { type MeterValue, readMeterValue } from './meter-value.ts'
+import { counts, type EdgeMeter, faultOf, quantityOf } from './meter-value.ts'
 import type { Outcome } from './outcome.ts'
 
 /** An event that may be appended: checked, encoded, with what it draws on. */
@@ -30,6 +30,8 @@ export type PrepareOptions = {
   /** The credential has billing:usage:backfill. */
   mayBackfill: boolean
   partitions: number
+  /** The events may be of a backfill, whose sources are nobody else's. */
+  ofBackfill?: boolean
 }
 
 const DAY_MS = 86_400_000
@@ -45,6 +47,7 @@ export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepar
     if (!read.ok) return rejected(read.id, read.code, read.path, read.message)
     const { event } = read
     const { id, source, subject, timeMs, timeGiven } = event
+    if (source.startsWith(BACKFILL_SOURCE_PREFIX) && !options.ofBackfill) return reservedSource(id)
     const located = locate({ tenant, source, id }, partitions)
     const wrongTime = checkIdTime(located, nowMs)
     if (wrongTime) return rejected(id, 'id_time', 'id', wrongTime)
@@ -65,6 +68,11 @@ function rejected(id: string | undefined, code: string, path: string, message: s
   return { outcome: 'rejected', ...(id === undefined ? {} : { id }), code, path, message }
 }
 
+function reservedSource(id: string): Rejected {
+  const message = `must not begin with ${BACKFILL_SOURCE_PREFIX}: such events come through /api/v1/backfills`
+  return rejected(id, 'reserved_source', 'source', message)
+}
+
 function unknownType({ id, type }: CloudEvent): Rejected {
   const message = `Register the schema of ${type} first: PUT /api/v1/event-types/${type}`
   return rejected(id, 'unknown_type', 'type', message)
@@ -82,8 +90,9 @@ function drawsOf(
   const limits = config.limitsOfSubject.get(event.subject)
   const draws: QuotaDraw[] = []
   for (const meter of meters) {
+    if (!counts(meter, data, event.timeMs)) continue
     const quantity = quantityOf(meter, data)
-    if (quantity === undefined) return noQuantity(event, meter)
+    if (quantity === undefined) return noQuantity(event, meter, data)
     const limit = limits?.find((one) => one.meter === meter.slug)
     if (!limit) continue
     draws.push({ counter: counterOf(event, limit), micro: toMicro(quantity), limitMicro: limit.limitMicro })
@@ -91,13 +100,9 @@ function drawsOf(
   return draws
 }
 
-function quantityOf(meter: MeterRow, data: JsonObject): MeterValue | undefined {
-  return meter.aggregation === 'count' ? 1 : readMeterValue(data, meter.valuePath)
-}
-
-function noQuantity({ id }: CloudEvent, { slug, valuePath }: MeterRow): Rejected {
-  const message = `Meter ${slug} needs a decimal here: not negative, at most 26 digits before and 12 after the point`
-  return rejected(id, 'invalid_quantity', `data.${valuePath.join('.')}`, message)
+function noQuantity({ id }: CloudEvent, meter: EdgeMeter, data: JsonObject): Rejected {
+  const message = `Meter ${meter.slug} needs a decimal here: not negative, at most 26 digits before and 12 after the point`
+  return rejected(id, 'invalid_quantity', faultOf(meter, data), message)
 }
 
 /** The key of the counter that a limit has at an event's time: the same object while the times lie in one window. */
@@ -113,7 +118,7 @@ function counterKeys(tenant: TenantId): (event: CloudEvent, limit: QuotaLimit) =
 }
 
 /** A time inside an id chooses its shard: one far from now would touch shards that are long closed. */
-function checkIdTime({ timeMs }: Located, nowMs: number): string | undefined {
+export function checkIdTime({ timeMs }: Located, nowMs: number): string | undefined {
   if (timeMs === undefined) return undefined
   if (timeMs > nowMs + DAY_MS) return 'The time in the id lies more than a day ahead'
   if (timeMs < nowMs - ID_RETENTION_MS) return 'The time in the id is older than events are kept'

@@ -44,17 +44,23 @@ export function createUsageRecorder({ logger, usageTotal, quotaExceededTotal }: 
 
 function recordedUsage(results: readonly Accepted[]): Recorded[] {
   const groups = new Map<string, Recorded>()
+  let group: Recorded | undefined
   for (const { outcome, event } of results) {
     if (outcome.outcome !== 'accepted' || !event) continue
-    const key = `${event.subject}\n${event.type}`
-    const quotaRemaining = outcome.quota_remaining
-    const group = groups.get(key)
-    if (group) {
-      group.events++
-      group.quotaRemaining = quotaRemaining ?? group.quotaRemaining
-    } else {
-      groups.set(key, { userId: event.subject, usageType: event.type, events: 1, quotaRemaining })
-    }
+    const { subject, type } = event
+    // Events of one subject mostly stand together.
+    if (group?.userId !== subject || group.usageType !== type) group = groupOf(groups, subject, type)
+    group.events++
+    group.quotaRemaining = outcome.quota_remaining ?? group.quotaRemaining
   }
   return [...groups.values()]
+}
+
+function groupOf(groups: Map<string, Recorded>, userId: string, usageType: string): Recorded {
+  const key = `${userId}\n${usageType}`
+  const known = groups.get(key)
+  if (known) return known
+  const group: Recorded = { userId, usageType, events: 0, quotaRemaining: undefined }
+  groups.set(key, group)
+  return group
 }

@@ -17,7 +17,9 @@ type Parts = {
 
 /** Milliseconds since 1970 of an RFC 3339 time, finer fractions cut off; else what is wrong with it. */
 export function readTime(text: string): { ms: number } | { message: string } {
-  const parts = utcParts(text) ?? anyParts(text)
+  const ms = utcMs(text)
+  if (ms !== undefined) return { ms }
+  const parts = partsOf(text)
   if (!parts) return { message: 'must be an RFC 3339 time with an offset, such as 2026-01-31T12:00:00Z' }
   const { hour, minute, second, offsetHour, offsetMinute } = parts
   if (second === 60) return { message: 'must not be a leap second; send second 59' }
@@ -28,7 +30,7 @@ export function readTime(text: string): { ms: number } | { message: string } {
   return { ms: midnight + ((hour * 60 + minute) * 60 + second) * 1000 + parts.ms - offset }
 }
 
-function anyParts(text: string): Parts | undefined {
+function partsOf(text: string): Parts | undefined {
   const match = RFC_3339.exec(text)
   if (!match) return undefined
   const part = (index: number): number => Number(match[index] ?? 0)
@@ -46,26 +48,27 @@ function anyParts(text: string): Parts | undefined {
   }
 }
 
-/** The form that toISOString writes, `2026-01-31T12:00:00.000Z`, in a tenth of the time that the expression takes. */
-function utcParts(text: string): Parts | undefined {
-  if (text.length !== 24 || !UTC_SEPARATORS.every(([at, unit]) => text.charCodeAt(at) === unit)) return undefined
-  const parts = {
-    year: digits(text, 0, 4),
-    month: digits(text, 5, 2),
-    day: digits(text, 8, 2),
-    hour: digits(text, 11, 2),
-    minute: digits(text, 14, 2),
-    second: digits(text, 17, 2),
-    ms: digits(text, 20, 3),
-    ...UTC,
-  }
-  const { year, month, day, hour, minute, second, ms } = parts
-  return Number.isNaN(year + month + day + hour + minute + second + ms) ? undefined : parts
+const DASH = 0x2d
+const COLON = 0x3a
+
+/**
+ * The form that toISOString writes, `2026-01-31T12:00:00.000Z`, in a tenth of the time that the expression takes. What
+ * has another form, or does not exist, is undefined here.
+ */
+function utcMs(text: string): number | undefined {
+  if (text.length !== 24 || text.charCodeAt(10) !== 0x54 || text.charCodeAt(23) !== 0x5a) return undefined
+  if (text.charCodeAt(4) !== DASH || text.charCodeAt(7) !== DASH || text.charCodeAt(19) !== 0x2e) return undefined
+  if (text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return undefined
+  const midnight = dayStart(digits(text, 0, 4), digits(text, 5, 2), digits(text, 8, 2))
+  const hour = digits(text, 11, 2)
+  const minute = digits(text, 14, 2)
+  const second = digits(text, 17, 2)
+  const ms = digits(text, 20, 3)
+  if (midnight === undefined || !isClock(hour, minute) || !(second <= 59)) return undefined
+  const timeMs = midnight + ((hour * 60 + minute) * 60 + second) * 1000 + ms
+  // A year, or a fraction, of something else than digits.
+  return Number.isNaN(timeMs) ? undefined : timeMs
 }
-const UTC = { offsetHour: 0, offsetMinute: 0, west: false } as const
-const UTC_SEPARATORS = [...'    -  -  T  :  :  .   Z'].flatMap((letter, at) =>
-  letter === ' ' ? [] : [[at, letter.charCodeAt(0)] as const],
-)
 
 function digits(text: string, start: number, count: number): number {
   let value = 0
@@ -80,7 +83,7 @@ function digits(text: string, start: number, count: number): number {
 function dayStart(year: number, month: number, day: number): number | undefined {
   const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0)
   const length = month === 2 ? (leap ? 29 : 28) : DAYS[month - 1]
-  if (length === undefined || day < 1 || day > length) return undefined
+  if (length === undefined || !(day >= 1 && day <= length)) return undefined
   // Date.UTC takes the years 0 to 99 as those of the last century; the calendar repeats every 400 years.
   return Date.UTC(year + 400, month - 1, day) - DAYS_IN_400_YEARS * 86_400_000
 }

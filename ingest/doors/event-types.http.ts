@@ -15,13 +15,20 @@ const schema = {
     { name: 'generated_tokens', type: 'long' },
   ],
 }
+const UnknownFields = Type.Union([Type.Literal('refuse'), Type.Literal('drop')], {
+  description:
+    'Fields that the schema does not declare are never stored: refuse the event (the default), or drop the fields.',
+})
 const EventTypeBody = Type.Object(
-  { schema: Type.Unsafe<unknown>({ description: 'The Avro schema of an event’s data: a record' }) },
-  { additionalProperties: false, examples: [{ schema }] },
+  {
+    schema: Type.Unsafe<unknown>({ description: 'The Avro schema of an event’s data: a record' }),
+    unknown_fields: Type.Optional(UnknownFields),
+  },
+  { additionalProperties: false, examples: [{ schema, unknown_fields: 'drop' }] },
 )
 const EventTypeAnswer = Type.Object(
-  { type: Type.String(), version: Type.Integer(), schema: Type.Unknown() },
-  { examples: [{ type: 'llm.request', version: 1, schema }] },
+  { type: Type.String(), version: Type.Integer(), schema: Type.Unknown(), unknown_fields: UnknownFields },
+  { examples: [{ type: 'llm.request', version: 1, schema, unknown_fields: 'refuse' }] },
 )
 const Path = Type.Object({ type: Type.String() })
 
@@ -41,7 +48,8 @@ export function eventTypesDoor(app: App, deps: EventTypesDoorDeps): void {
     },
     async (request) => {
       const { tenantId } = request.caller
-      const stored = await putEventType(deps, tenantId, request.params.type, request.body.schema)
+      const { schema, unknown_fields } = request.body
+      const stored = await putEventType(deps, tenantId, request.params.type, schema, unknown_fields)
       deps.config.invalidate(tenantId)
       return stored
     },
@@ -67,7 +75,7 @@ export function eventTypesDoor(app: App, deps: EventTypesDoorDeps): void {
         response: {
           200: Type.Object(
             { event_types: Type.Array(EventTypeAnswer) },
-            { examples: [{ event_types: [{ type: 'llm.request', version: 1, schema }] }] },
+            { examples: [{ event_types: [{ type: 'llm.request', version: 1, schema, unknown_fields: 'refuse' }] }] },
           ),
         },
       },

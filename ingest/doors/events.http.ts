@@ -3,9 +3,11 @@ import type { App } from '../../schemas/http/door.ts'
 import { PROBLEM_CODES, Problem, problemDocument } from '../../schemas/http/problem.ts'
 import { type AcceptDeps, type Accepted, acceptEvents } from '../accept/accept.ts'
 import type { Admission } from '../accept/admission.ts'
-import { decodeBody, largestUnpacked } from '../accept/body.ts'
-import { countOutcomes } from '../accept/outcome.ts'
+import { largestUnpacked } from '../accept/body.ts'
+import { countOutcomes, type OutcomeKind } from '../accept/outcome.ts'
 import type { UsageRecorder } from '../accept/record.ts'
+import { readEvents } from './binary-event.ts'
+import { answerBytes, EventsAnswer } from './events-answer.ts'
 
 const EXAMPLE = {
   specversion: '1.0',
@@ -17,44 +19,11 @@ const EXAMPLE = {
   data: { context_tokens: 374, generated_tokens: 44 },
 }
 const EventsBody = Type.Unsafe<Buffer>({
-  description: 'A CloudEvent, an array of them, or one a line (NDJSON). May be gzip.',
+  description:
+    'A CloudEvent, an array of them, or one a line (NDJSON); or its data, with the attributes in ce- headers. May be gzip.',
   anyOf: [{ type: 'object' }, { type: 'array' }],
   examples: [EXAMPLE],
 })
-
-const EventOutcome = Type.Object({
-  index: Type.Integer(),
-  id: Type.Optional(Type.String()),
-  outcome: Type.String(),
-  code: Type.Optional(Type.String()),
-  path: Type.Optional(Type.String()),
-  message: Type.Optional(Type.String()),
-  quota_remaining: Type.Optional(Type.String()),
-  over_quota: Type.Optional(Type.Boolean()),
-  retryable: Type.Optional(Type.Boolean()),
-})
-const EventsAnswer = Type.Object(
-  {
-    accepted: Type.Integer(),
-    duplicate: Type.Integer(),
-    rejected: Type.Integer(),
-    quota_exceeded: Type.Integer(),
-    failed: Type.Integer(),
-    outcomes: Type.Array(EventOutcome),
-  },
-  {
-    examples: [
-      {
-        accepted: 1,
-        duplicate: 0,
-        rejected: 0,
-        quota_exceeded: 0,
-        failed: 0,
-        outcomes: [{ index: 0, id: EXAMPLE.id, outcome: 'accepted' }],
-      },
-    ],
-  },
-)
 
 export type EventsDoorDeps = {
   accept: AcceptDeps
@@ -88,34 +57,37 @@ export function eventsDoor(app: App, deps: EventsDoorDeps): void {
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0)
         const encoded = { contentType: headers['content-type'], contentEncoding: headers['content-encoding'], body }
         const results = await deps.admission.hold(largestUnpacked(encoded.contentEncoding, body), async () => {
-          const { events } = await decodeBody(encoded)
-          return acceptEvents(deps.accept, caller, events)
+          return acceptEvents(deps.accept, caller, await readEvents(headers, encoded))
         })
         deps.recorder(caller, results)
-        const answer = answerOf(results)
-        const problem = problemOf(answer)
-        if (!problem) return reply.code(202).send(answer)
+        const counts = countOutcomes(results)
+        const problem = problemOf(counts)
+        // Bytes are sent as they are: the schema only documents them.
+        if (!problem)
+          return reply
+            .code(202)
+            .type('application/json; charset=utf-8')
+            .send(answerBytes(results) as never)
         if (problem.code === 'unavailable') reply.header('retry-after', '1')
         return reply
           .code(PROBLEM_CODES[problem.code].status as 202)
           .type('application/problem+json')
           .serializer(JSON.stringify)
-          .send({ ...problemDocument(problem), ...answer })
+          .send({ ...problemDocument(problem), ...counts, outcomes: outcomesOf(results) })
       },
     )
   })
 }
 
-function answerOf(results: readonly Accepted[]) {
-  const outcomes = results.map(({ outcome }, index) => ({ index, ...outcome }))
-  return { ...countOutcomes(results), outcomes }
+function outcomesOf(results: readonly Accepted[]) {
+  return results.map(({ outcome }, index) => ({ index, ...outcome }))
 }
 
 /** Any failure asks for the whole request again; without one accepted event the request failed. */
-function problemOf(answer: ReturnType<typeof answerOf>): Problem | undefined {
-  if (answer.failed > 0)
+function problemOf(counts: Record<OutcomeKind, number>): Problem | undefined {
+  if (counts.failed > 0)
     return new Problem('unavailable', 'Some events were not taken: send all again, nothing counts twice')
-  if (answer.accepted > 0) return undefined
-  if (answer.quota_exceeded > 0) return new Problem('quota_exceeded', 'The quota does not cover any of the events')
+  if (counts.accepted > 0) return undefined
+  if (counts.quota_exceeded > 0) return new Problem('quota_exceeded', 'The quota does not cover any of the events')
   return new Problem('events_refused', 'No event was accepted: see the outcomes')
 }

@@ -7,6 +7,8 @@ import { decimalReader, enumReader, primitiveReaders } from './scalars.ts'
 import { type RecordSchema, type Schema, schemaJson } from './schema.ts'
 import { unionReader } from './unions.ts'
 
+/** What becomes of fields that the schema does not declare. They are never stored. */
+export type UnknownFields = 'refuse' | 'drop'
 export type Refusal = { ok: false; code: RefusalCode; path: string; message: string }
 export type Validated = { ok: true; json: string; value: JsonObject } | Refusal
 
@@ -14,20 +16,22 @@ export type Validated = { ok: true; json: string; value: JsonObject } | Refusal
  * A registered event type. `schema` is the normalised schema to store. `validate` takes an event's data as plain JSON
  * without Avro's union wrappers, fills in defaults and answers the text to store (declared fields in schema order, map
  * keys sorted, numbers without exponent, at most 256 KiB) and the same as an object, of which defaults are frozen; or
- * why not, with a path that begins with `data`.
+ * why not, with a path that begins with `data`. Fields that are not declared are refused, or left out of the text.
  */
 export type EventType = { schema: JsonObject; validate: (data: unknown) => Validated }
 
 /** Compiles an Avro record schema to readers. Throws Problem invalid_schema with the places of what is wrong. */
-export function compileEventType(schema: unknown): EventType {
+export function compileEventType(schema: unknown, unknownFields: UnknownFields = 'refuse'): EventType {
   const record = readSchema(schema)
   const { read, defaults } = compileRecord(record)
   checkDefaults(defaults)
-  return { schema: schemaJson(record), validate: (data) => validate(read, data) }
+  const dropUnknown = unknownFields === 'drop'
+  return { schema: schemaJson(record), validate: (data) => validateData(read, data, dropUnknown) }
 }
 
-function validate(read: Reader, data: unknown): Validated {
-  const reading = startReading(data)
+/** Reads an event's data, and writes it as it is stored. */
+export function validateData(read: Reader, data: unknown, dropUnknown: boolean): Validated {
+  const reading = startReading(data, dropUnknown)
   const value = read(data, reading, 0)
   if (value === FAILED) return { ok: false, code: reading.code, path: `data${reading.path}`, message: reading.message }
   const json = reading.exponent ? plainJson(value) : JSON.stringify(value)

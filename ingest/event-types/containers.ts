@@ -80,6 +80,7 @@ export function recordReader(fields: readonly FieldReader[]): Reader {
       if (read === FAILED) return failBelow(reading, keyStep(name))
       record[name] = read
     }
+    if (reading.dropUnknown) return record
     const keys = Object.keys(value)
     return keys.length === present ? record : (failUnknown(keys, fields, reading) ?? record)
   }

@@ -29,6 +29,8 @@ export type Reading = {
   mostWasted: number
   /** Some number must be written out, since JavaScript would use an exponent. */
   exponent: boolean
+  /** Fields that are not declared are left out instead of refused. */
+  dropUnknown: boolean
 }
 
 export const FAILED: unique symbol = Symbol('failed')
@@ -36,7 +38,7 @@ export const FAILED: unique symbol = Symbol('failed')
 /** Checks a value and returns it normalised, or notes why not and returns FAILED. */
 export type Reader = (value: unknown, reading: Reading, depth: number) => JsonValue | typeof FAILED
 
-export function startReading(root: unknown): Reading {
+export function startReading(root: unknown, dropUnknown = false): Reading {
   return {
     root,
     code: 'invalid_value',
@@ -46,6 +48,7 @@ export function startReading(root: unknown): Reading {
     wasted: 0,
     mostWasted: Number.POSITIVE_INFINITY,
     exponent: false,
+    dropUnknown,
   }
 }
 

@@ -27,7 +27,22 @@ export function unionReader(schema: UnionSchema, compile: (schema: Schema) => Re
   }
 }
 
+/** Where unknown fields are left out, a branch that declares all of them comes before one that would lose some. */
 function readFirst(
+  readers: readonly Reader[],
+  expected: string,
+  value: unknown,
+  reading: Reading,
+  depth: number,
+): ReturnType<Reader> {
+  if (!reading.dropUnknown) return readInOrder(readers, expected, value, reading, depth)
+  reading.dropUnknown = false
+  const whole = readInOrder(readers, expected, value, reading, depth)
+  reading.dropUnknown = true
+  return whole === FAILED ? readInOrder(readers, expected, value, reading, depth) : whole
+}
+
+function readInOrder(
   readers: readonly Reader[],
   expected: string,
   value: unknown,

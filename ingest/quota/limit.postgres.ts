@@ -1,4 +1,18 @@
+import type { Aggregation } from '../../schemas/meter/aggregation.ts'
 import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
+
+/** How a meter adds up; undefined if the tenant has no such meter. It is not archived before the transaction ends. */
+export async function aggregationOf(
+  tx: TenantTransaction,
+  meter: string,
+): Promise<{ aggregation: Aggregation; windowed: boolean } | undefined> {
+  const { rows } = await tx.query<{ aggregation: Aggregation; windowed: boolean }>(
+    `SELECT aggregation, window_size IS NOT NULL AS windowed FROM meters WHERE slug = $1 AND archived_at IS NULL
+     FOR KEY SHARE`,
+    [meter],
+  )
+  return rows[0]
+}
 
 /** Stores a limit; false if the tenant has no such meter. */
 export async function storeLimit(

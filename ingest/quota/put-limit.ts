@@ -1,9 +1,10 @@
 import type { Pool } from 'pg'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
+import { ADDED_UP } from '../../schemas/meter/aggregation.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity, parseQuantity } from '../../schemas/quantity.ts'
-import { storeLimit } from './limit.postgres.ts'
+import { aggregationOf, storeLimit } from './limit.postgres.ts'
 
 export type LimitInput = { subject: string; meter: string; limit: string; window: 'day' | 'month' }
 
@@ -20,7 +21,14 @@ export async function putLimit(
     })
   }
   const stored = { ...input, limit: formatQuantity(limit) }
-  const known = await withTenant(deps.pool, tenant, (tx) => storeLimit(tx, stored, new Date(deps.now())))
-  if (!known) throw new Problem('not_found', `There is no meter ${input.meter}: create it first`)
+  await withTenant(deps.pool, tenant, async (tx) => {
+    const meter = await aggregationOf(tx, input.meter)
+    if (!meter) throw new Problem('not_found', `There is no meter ${input.meter}: create it first`)
+    if (meter.windowed || !ADDED_UP.includes(meter.aggregation)) {
+      const message = `has no limit: what an event adds to a ${meter.aggregation} is not known when it arrives`
+      throw new Problem('invalid_request', `Meter ${input.meter} ${message}`, { errors: [{ path: 'meter', message }] })
+    }
+    await storeLimit(tx, stored, new Date(deps.now()))
+  })
   return stored
 }

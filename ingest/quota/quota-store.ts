@@ -41,19 +41,24 @@ export function counterId(key: CounterKey): string {
   return `${key.tenant}\n${key.meter}\n${key.startMs}\n${key.endMs}\n${key.subject}`
 }
 
-/** Decides one item against counters in memory: the rule itself, shared by stores that keep no script. */
+/** Decides one item: the rule itself, shared by all stores. `used` is asked for each draw's counter, and its place. */
 export function decide(
-  item: QuotaItem,
-  used: (counter: CounterKey) => bigint,
+  { draws }: QuotaItem,
+  used: (counter: CounterKey, draw: number) => bigint,
   alreadyDrawn: boolean,
   enforce: boolean,
 ): QuotaDecision {
-  const fits = item.draws.every((draw) => used(draw.counter) + draw.micro <= draw.limitMicro)
+  let place = 0
+  let fits = true
+  for (const { counter, micro, limitMicro } of draws) {
+    if (used(counter, place++) + micro > limitMicro) fits = false
+  }
   const taken = alreadyDrawn || fits || !enforce
   const drawn = taken && !alreadyDrawn
   let least: { micro: bigint; limit: bigint } | undefined
-  for (const { counter, micro, limitMicro } of item.draws) {
-    const left = limitMicro - used(counter) - (drawn ? micro : 0n)
+  place = 0
+  for (const { counter, micro, limitMicro } of draws) {
+    const left = limitMicro - used(counter, place++) - (drawn ? micro : 0n)
     // Of a limit of 0 nothing is ever left: as share of any positive limit that is 0.
     const limit = limitMicro || 1n
     // The smallest share left, compared without division: a/b < c/d iff a·d < c·b for positive limits.

@@ -1,8 +1,11 @@
+import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
+import { isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { parseSum, ZERO } from '../../schemas/quantity.ts'
 import type { IdentityTotals, MeteredUsage, UsageReader, UsageRequest } from './usage.ts'
+import { readTogether } from './usage-together.clickhouse.ts'
 
 /** Subjects named in one statement at most, by number and as text: ClickHouse refuses statements beyond 256 KiB. */
 const SUBJECTS_PER_QUERY = 1_000
@@ -12,12 +15,23 @@ const ESCAPED = /['\\\p{Cc}]/gu
 const NOTHING: MeteredUsage = { quantity: ZERO, events: 0, digest: 0n }
 const DIGEST_MODULUS = 1n << 128n
 
-/** Reads the exact-usage view: one statement for all requests with the same meter and period. */
+/**
+ * Reads the exact-usage view: one statement for all requests with the same meter and period. Where the usage of several
+ * subjects is not the sum of theirs, subjects are read together, request by request within the statement.
+ */
 export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader {
   return {
     quantities: async (tenantId, knownBefore, requests) => {
       const usage = new Map<string, MeteredUsage>(requests.map((request) => [request.key, NOTHING]))
+      const meters = [...new Set(requests.map((request) => request.meter))]
+      const aggregations = await readAggregations(store, tenantId, meters)
       for (const alike of groupAlike(requests)) {
+        const aggregated = aggregations.get(alike[0].meter)
+        if (aggregated && !isAdditive(aggregated)) {
+          const together = await readTogether(store, tenantId, knownBefore, aggregated, alike)
+          for (const [key, found] of together) usage.set(key, found)
+          continue
+        }
         const bySubject = await readSubjects(store, tenantId, knownBefore, alike)
         for (const { key, subjects } of alike) {
           usage.set(key, subjects.map((subject) => bySubject.get(subject) ?? NOTHING).reduce(sumOf, NOTHING))

@@ -54,7 +54,7 @@ export async function openPorts(options: StoresOptions, stores: Stores, now: () 
 
 async function openWriter({ kafka, lmdb }: Stores, now: () => number, undo: Undo): Promise<EventLogWriter> {
   if (kafka) {
-    const writer = createKafkaLogWriter(kafka.client, kafka.log)
+    const writer = createKafkaLogWriter({ brokers: kafka.brokers, ...kafka.log })
     await writer.connect()
     undo.add(() => writer.close())
     return writer
@@ -67,8 +67,7 @@ function openReader({ kafka: settings, logger }: StoresOptions, { kafka, lmdb }:
   if (kafka) {
     const { sessionTimeoutMs, clockMarginMs } = settings
     return createKafkaLogReader(
-      kafka.client,
-      { ...kafka.log, groupId: AGGREGATORS, sessionTimeoutMs, clockMarginMs },
+      { brokers: kafka.brokers, ...kafka.log, groupId: AGGREGATORS, sessionTimeoutMs, clockMarginMs },
       logger,
     )
   }

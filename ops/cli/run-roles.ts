@@ -66,7 +66,7 @@ async function runParts(options: RunOptions, undo: Undo): Promise<Running> {
   keyDoor(app, { pool: stores.pool, randomBytes })
   const parts = [
     ...ingestPart(options, app, stores, ports, metrics, now),
-    ...aggregatorPart(options, app, stores, ports, now),
+    ...aggregatorPart(options, app, stores, ports, metrics, now),
     ...invoicerPart(options, app, stores, ports, metrics, now),
   ]
   const postgres = { name: 'postgres', check: async () => stores.pool.query('SELECT 1').then(() => ({ ok: true })) }
@@ -115,11 +115,19 @@ function ingestPart(
   return [{ ...role, checks: [log, counters] }]
 }
 
-function aggregatorPart(options: RunOptions, app: App, stores: Stores, ports: Ports, now: () => number): Part[] {
+function aggregatorPart(
+  options: RunOptions,
+  app: App,
+  stores: Stores,
+  ports: Ports,
+  metrics: Registry,
+  now: () => number,
+): Part[] {
   const { reader, store, reads } = ports
   if (!reader) return []
   const random20 = () => randomInt(2 ** 20)
-  const role = buildAggregator({ app, pool: stores.pool, store, reads, reader, logger: options.logger, now, random20 })
+  const { logger } = options
+  const role = buildAggregator({ app, pool: stores.pool, store, reads, reader, logger, metrics, now, random20 })
   return [{ ...role, checks: [{ name: 'aggregator', check: role.check }] }]
 }
 

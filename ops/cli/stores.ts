@@ -38,7 +38,7 @@ export type Stores = {
   reads: ClickHouseStore
   /** Embedded log and counters; undefined when nothing of it is used. */
   lmdb: EmbeddedLmdb | undefined
-  kafka: { client: Kafka; log: EventLogTopic } | undefined
+  kafka: { client: Kafka; brokers: string[]; log: EventLogTopic } | undefined
   /** Undefined when no store is embedded. */
   dataFolder: string | undefined
   /** Where the embedded Postgres keeps its files, if it is embedded. */
@@ -146,7 +146,7 @@ async function openLog(options: StoresOptions, brokers: string[], pool: Pool, ow
   const client = openKafka(brokers, options.logger)
   const log = options.migrate ? await migrateKafka(client, ownerUrl, options.kafka.partitions) : await activeLog(pool)
   if (!log) throw new Error('There is no event log yet: run "tallyline migrate" first')
-  return { client, log }
+  return { client, brokers, log }
 }
 
 async function openEmbedded(dataFolder: string | undefined, undo: Undo): Promise<EmbeddedLmdb> {

@@ -1,5 +1,7 @@
 #!/usr/bin/env node
+import { auditCommand } from './audit.command.ts'
 import { demoCommand } from './demo.command.ts'
+import { importCommand } from './import.command.ts'
 import { keysCommand } from './keys.command.ts'
 import { migrateCommand } from './migrate.command.ts'
 import { serveCommand } from './serve.command.ts'
@@ -15,6 +17,8 @@ const USAGE = `Usage: tallyline <command>
   migrate                   create and update tables and topics on servers
   stack                     start the four servers on this machine, for development
   demo [--trace FILE]       the main job on generated data, or on a trace
+  import FILE               send the rows of a CSV, NDJSON or Parquet file as events to a running product
+  audit --period 2026-11    recompute a month from raw events: say equal, or name what differs
   keys create               make an API key; also while the product runs
                             --permissions a,b  [--tenant SLUG]
 
@@ -33,6 +37,10 @@ async function main(argv: string[]): Promise<number> {
     const isTty = stderr.isTTY === true
     return demoCommand(rest, env, { startOwn: () => startOwn(env), stdout, stderr, isTty, signal: interrupted() })
   }
+  if (command === 'import') {
+    return importCommand(rest, env, { ...streams, isTty: stderr.isTTY === true, now: Date.now })
+  }
+  if (command === 'audit') return auditCommand(rest, env, streams)
   if (command === 'keys') return keysCommand(rest, env, streams)
   if (command === undefined || command === '--help' || command === 'help') {
     stdout.write(USAGE)

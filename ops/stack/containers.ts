@@ -105,7 +105,10 @@ const RECIPES: Record<ServerName, (host: string, port: number) => Recipe> = {
     image: IMAGES.redis,
     port: 6379,
     env: {},
-    command: ['redis-server', '--save', '', '--appendonly', 'yes', '--maxmemory-policy', 'noeviction'],
+    command: [
+      ...['redis-server', '--save', '', '--appendonly', 'yes'],
+      ...['--maxmemory-policy', 'noeviction', '--lazyfree-lazy-expire', 'yes'],
+    ],
     fields: { url: `redis://${host}:${port}` },
     answers: () => pongs(`redis://${host}:${port}`),
   }),

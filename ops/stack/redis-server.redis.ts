@@ -9,9 +9,10 @@ import { type RedisServer, withFields } from './server.ts'
 /**
  * Redis as the product wants it in production: the append-only file, synced every second, so that counters survive a
  * restart (a snapshot could be minutes old); no eviction, because a counter that vanishes is loaded anew from usage
- * and would hide that memory is short.
+ * and would hide that memory is short; large sets that end are freed beside the work.
  */
-const SETTINGS = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec', '--maxmemory-policy', 'noeviction']
+const APPEND_ONLY = ['--save', '', '--appendonly', 'yes', '--appendfsync', 'everysec']
+const SETTINGS = [...APPEND_ONLY, '--maxmemory-policy', 'noeviction', '--lazyfree-lazy-expire', 'yes']
 
 /** `extra`: more flags of redis-server, such as `--cluster-enabled yes`. */
 export async function startRedis(folder: string, guard: Guard, extra: readonly string[] = []): Promise<RedisServer> {

@@ -1,4 +1,4 @@
-type Client = { connect(): Promise<void>; disconnect(): Promise<void> }
+type Client = { connect(): Promise<unknown>; disconnect(): Promise<void> }
 
 /** A client of Kafka that is replaced when it does not answer. */
 export type Renewing<C extends Client> = {
@@ -8,7 +8,7 @@ export type Renewing<C extends Client> = {
   close(): Promise<void>
 }
 
-type Line<C> = { client: C; ready: Promise<void>; state: 'connecting' | 'connected' | 'failed'; works: Set<unknown> }
+type Line<C> = { client: C; ready: Promise<unknown>; state: 'connecting' | 'connected' | 'failed'; works: Set<unknown> }
 
 /**
  * kafkajs goes on using a connection whose other end died without a word until the system gives it up, which takes a

@@ -1,4 +1,6 @@
-import type { Admin, Kafka } from 'kafkajs'
+import { Admin as Asking, ConfigResourceTypes, ListOffsetTimestamps } from '@platformatic/kafka'
+import type { Admin } from 'kafkajs'
+import { brokerSettings } from './broker-settings.kafka.ts'
 import { renewing } from './renewing.kafka.ts'
 
 /** What a partition holds: offsets from `first` on, before `end`. */
@@ -16,20 +18,42 @@ export type Topic = {
 
 /** Questions to the broker are answered in milliseconds, or not in time for whoever asks. */
 const ANSWER_WITHIN_MS = 5_000
-const RETRY = { initialRetryTime: 50, maxRetryTime: 1_000, retries: 8 }
 
-export function openTopic(kafka: Kafka, topic: string, partitions: number): Topic {
-  const admins = renewing(() => kafka.admin({ retry: RETRY }))
-  const ask = <T>(question: (admin: Admin) => Promise<T>) => admins.use(ANSWER_WITHIN_MS, question)
+export function openTopic(brokers: string[], topic: string, partitions: number): Topic {
+  const admins = renewing(() => openAdmin(brokers, topic))
+  const ask = <T>(question: (admin: Asking) => Promise<T>) =>
+    admins.use(ANSWER_WITHIN_MS, ({ admin }) => question(admin))
   return {
     connect: async () => {
       await admins.connect()
       await ask((admin) => requireAppendTimes(admin, topic))
     },
-    ranges: () => ask((admin) => topicRanges(admin, topic, partitions)),
-    ends: () => ask((admin) => topicEnds(admin, topic, partitions)),
+    ranges: () => ask((admin) => rangesOf(admin, topic, partitions)),
+    ends: () => ask((admin) => offsetsOf(admin, topic, partitions, ListOffsetTimestamps.LATEST)),
     close: () => admins.close(),
   }
+}
+
+function openAdmin(brokers: string[], topic: string) {
+  const admin = new Asking(brokerSettings(brokers))
+  return { admin, connect: () => admin.metadata({ topics: [topic] }), disconnect: () => admin.close() }
+}
+
+async function rangesOf(admin: Asking, topic: string, partitions: number): Promise<TopicRange[]> {
+  const firsts = await offsetsOf(admin, topic, partitions, ListOffsetTimestamps.EARLIEST)
+  const ends = await offsetsOf(admin, topic, partitions, ListOffsetTimestamps.LATEST)
+  return ends.map((end, partition) => ({ first: firsts[partition] ?? 0, end }))
+}
+
+async function offsetsOf(admin: Asking, topic: string, partitions: number, timestamp: bigint): Promise<number[]> {
+  const asked = Array.from({ length: partitions }, (_, partitionIndex) => ({ partitionIndex, timestamp }))
+  const [answer] = await admin.listOffsets({ topics: [{ name: topic, partitions: asked }] })
+  const offsets = new Map(answer?.partitions.map((one) => [one.partitionIndex, Number(one.offset)]))
+  return asked.map(({ partitionIndex }) => {
+    const offset = offsets.get(partitionIndex)
+    if (offset === undefined) throw new Error(`Kafka does not tell the end of partition ${partitionIndex} of ${topic}`)
+    return offset
+  })
 }
 
 /** The next offset of each partition of the log's topic. */
@@ -52,13 +76,10 @@ async function topicRanges(admin: Admin, topic: string, partitions: number): Pro
 }
 
 /** A record's time is when the broker appended it: the order of first copies, and seals, rest on that. */
-async function requireAppendTimes(admin: Admin, topic: string): Promise<void> {
+async function requireAppendTimes(admin: Asking, topic: string): Promise<void> {
   const name = 'message.timestamp.type'
-  // 2 is the protocol's number of a topic as a configuration resource; Node finds no such export in kafkajs.
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: [{ type: 2, name: topic, configNames: [name] }],
-  })
-  const value = resources[0]?.configEntries.find((entry) => entry.configName === name)?.configValue
+  const resources = [{ resourceType: ConfigResourceTypes.TOPIC, resourceName: topic, configurationKeys: [name] }]
+  const [described] = await admin.describeConfigs({ resources, includeSynonyms: false, includeDocumentation: false })
+  const value = described?.configs.find((entry) => entry.name === name)?.value
   if (value !== 'LogAppendTime') throw new Error(`Topic ${topic} has ${name}=${value}: set it to LogAppendTime`)
 }

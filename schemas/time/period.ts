@@ -16,7 +16,7 @@ export type Schedule = Cadence & {
  * proration. `index` counts whole periods from that of the start, which is 0.
  */
 export type Period = { index: number; startMs: number; endMs: number; wholeStartMs: number; wholeEndMs: number }
-export type Window = 'hour' | 'day' | 'month'
+export type Window = 'minute' | 'hour' | 'day' | 'week' | 'month'
 
 export const MAX_PERIODS = 10_000
 export const MAX_WINDOWS = 10_000
@@ -103,11 +103,12 @@ export function windowStarts(fromMs: number, toMs: number, window: Window, zone:
   if (!(fromMs < toMs)) return starts
   let n = 0
   const next = (startMs: number) => {
+    if (window === 'minute') return startMs + MINUTE_MS
     if (window === 'hour') return nextHourStart(startMs, zone)
     n += 1
     return calendarStart(fromMs, window, zone, n)
   }
-  let startMs = window === 'hour' ? hourStart(fromMs, zone) : calendarStart(fromMs, window, zone, 0)
+  let startMs = firstStart(fromMs, window, zone)
   while (startMs < toMs) {
     if (starts.at(-1) !== startMs) starts.push(startMs)
     if (starts.length > MAX_WINDOWS) {
@@ -116,6 +117,11 @@ export function windowStarts(fromMs: number, toMs: number, window: Window, zone:
     startMs = next(startMs)
   }
   return starts
+}
+
+function firstStart(fromMs: number, window: Window, zone: string): number {
+  if (window === 'minute') return floorToMinute(fromMs)
+  return window === 'hour' ? hourStart(fromMs, zone) : calendarStart(fromMs, window, zone, 0)
 }
 
 function boundariesOf(schedule: Schedule): (n: number) => number {
@@ -136,7 +142,7 @@ function firstIndex(schedule: Schedule, fromMs: number): number {
   return index
 }
 
-function calendarStart(instantMs: number, interval: 'day' | 'month', zone: string, n: number): number {
+function calendarStart(instantMs: number, interval: 'day' | 'week' | 'month', zone: string, n: number): number {
   const anchor = floored(civilAt(instantMs, zone), interval)
   const startOf = (k: number) => floorToMinute(instantOf(shifted(anchor, { interval, every: 1 }, k), zone))
   // Where clocks go back over midnight, the repeated minutes belong to the day that had begun already.

@@ -40,9 +40,11 @@ beforeAll(async () => {
   }
   const logger = pino({ level: 'silent' })
   const authenticate = async (key: string | undefined) => callers[key ?? '']
-  app = await buildHost({ logger, metrics: new Registry(), authenticate, version: '0' })
+  const metrics = new Registry()
+  app = await buildHost({ logger, metrics, authenticate, version: '0' })
   const { pool } = database
-  aggregator = buildAggregator({ app, pool, store, reads: store, reader: log.reader, logger, now, random20: () => 1 })
+  const random20 = () => 1
+  aggregator = buildAggregator({ app, pool, store, reads: store, reader: log.reader, logger, metrics, now, random20 })
   await app.ready()
 })
 afterAll(async () => {
@@ -83,7 +85,7 @@ describe('the doors of meters', () => {
   })
 
   test.each([
-    ['an unknown aggregation', { ...METER, aggregation: 'max' }, 'aggregation'],
+    ['an unknown aggregation', { ...METER, aggregation: 'median' }, 'aggregation'],
     ['no event type', { ...METER, event_type: undefined }, 'event_type'],
     ['an unknown member', { ...METER, unit: 'x' }, 'unit'],
     ['a value that is no path', { ...METER, value: 'a b' }, 'value'],

@@ -3,8 +3,6 @@ import { createKafkaLogWriter } from '../../ingest/append/event-log.kafka.ts'
 import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
 import type { EventLogWriter } from '../../ingest/append/event-log.ts'
 import { openLmdb } from '../../ops/embedded/lmdb.ts'
-import { createLogger } from '../../ops/host/logger.ts'
-import { openKafka } from '../../ops/stores/kafka.kafka.ts'
 
 const USAGE = 'append-and-be-killed.ts TEXT lmdb FOLDER | TEXT kafka BROKER TOPIC'
 
@@ -21,7 +19,7 @@ async function open(place: string): Promise<EventLogWriter> {
     return createLmdbLogWriter(lmdb.log, lmdb.logId, 3, Date.now)
   }
   if (adapter !== 'kafka' || !topic) throw new Error(USAGE)
-  const writer = createKafkaLogWriter(openKafka([place], createLogger()), { topic, partitions: 3 })
+  const writer = createKafkaLogWriter({ brokers: [place], topic, partitions: 3 })
   await writer.connect()
   return writer
 }

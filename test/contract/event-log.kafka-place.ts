@@ -23,7 +23,7 @@ export async function kafkaPlace(server: KafkaServer, limits: Partial<KafkaLogOp
   await admin.disconnect()
   const join = async () => {
     const group = { groupId: log.topic, sessionTimeoutMs: SESSION_MS, clockMarginMs: CLOCK_MARGIN_MS }
-    const reader = createKafkaLogReader(kafka, { ...log, ...group }, silent)
+    const reader = createKafkaLogReader({ brokers: [server.brokers], ...log, ...group }, silent)
     await reader.start()
     return reader
   }
@@ -38,7 +38,7 @@ export async function kafkaPlace(server: KafkaServer, limits: Partial<KafkaLogOp
     thaw: () => signal('SIGCONT'),
     join,
     open: async () => {
-      const writer = createKafkaLogWriter(kafka, { ...log, ...limits })
+      const writer = createKafkaLogWriter({ brokers: [server.brokers], ...log, ...limits })
       await writer.connect()
       const reader = await join()
       while (reader.assignment().partitions.length < 3) await reader.waitForMore(50)

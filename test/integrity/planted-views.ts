@@ -11,8 +11,8 @@ export function countCopies(store: ClickHouseStore): Promise<void> {
 export function readEveryRun(store: ClickHouseStore): Promise<void> {
   return alterView(
     store,
-    'AND (shard, run) IN (SELECT shard, run FROM shard_state(tenant = {tenant:UInt32}))',
-    'AND shard IN (SELECT shard FROM shard_state(tenant = {tenant:UInt32}) WHERE run > 0)',
+    'AND (shard, run) IN (SELECT shard, run FROM shards_known)',
+    'AND shard IN (SELECT shard FROM shards_known WHERE run > 0)',
   )
 }
 
@@ -28,7 +28,7 @@ export function soundView(store: ClickHouseStore): Promise<void> {
 
 /** Replaces usage_rows by the product's own text with one change; the change must fit, or there is no planted bug. */
 export async function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
-  const view = statementsOf(schemaFile('clickhouse/0002-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
+  const view = statementsOf(schemaFile('clickhouse/0005-usage-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
   if (!view?.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
   await store.command('DROP VIEW usage_rows')
   await store.command(view.replace(from, to))

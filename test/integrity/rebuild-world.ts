@@ -1,6 +1,4 @@
 import { pino } from 'pino'
-import { copyMeter } from '../../aggregator/meters/meter.clickhouse.ts'
-import { defineMeter } from '../../aggregator/meters/meter.ts'
 import { insertRecords } from '../../aggregator/pump/insert.clickhouse.ts'
 import { cleanTenant, type RebuildDeps, rebuildTenant } from '../../aggregator/rebuild/rebuild.ts'
 import { identityTotals } from '../../aggregator/seal/totals.clickhouse.ts'
@@ -8,6 +6,7 @@ import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhou
 import { identityKey, partitionOf, shardOf } from '../../schemas/event/identity.ts'
 import { encodeBatch, type LogRow } from '../../schemas/event/usage-batch.avro.ts'
 import { encodeEvent } from '../../schemas/event/usage-event.ts'
+import { copyMeter } from '../support/copy-meter.ts'
 import { type Random, randomOf } from '../support/random.ts'
 
 /** A copy of an event as it came into the log. The first one of an identity is the one that counts. */
@@ -68,7 +67,7 @@ export async function createRebuildWorld(store: ClickHouseStore, tenant: number,
       name === 'calls'
         ? { event_type: 'call', aggregation: 'count' as const }
         : { event_type: 'call', aggregation: 'sum' as const, value: 'tokens', group_by: METERS[name] }
-    await copyMeter(store, tenant, { ...defineMeter(name, input), revision: meters.push(name) })
+    await copyMeter(store, tenant, name, input, { revision: meters.push(name) })
   }
   await addMeter('tokens')
   await addMeter('calls')

@@ -31,7 +31,7 @@ export type Metering = {
   ingest: Ingest
   /** Stands still unless a test moves it. */
   clock: { nowMs: number }
-  tenant(slug: string, permissions?: readonly Permission[]): Promise<Tenant>
+  tenant(slug: string, permissions?: readonly Permission[], operator?: boolean): Promise<Tenant>
   /** Resolves when everything in the log is in usage. */
   settled(): Promise<void>
   close(): Promise<void>
@@ -78,7 +78,7 @@ export async function openMetering(wrap: (writer: EventLogWriter) => EventLogWri
     metrics,
     now,
   })
-  buildAggregator({ app, pool, store, reads: store, reader, logger, now, random20: () => 1 })
+  buildAggregator({ app, pool, store, reads: store, reader, logger, metrics, now, random20: () => 1 })
   const pump = createPump({ reader, store, logger, now })
   await pump.start()
   await app.ready()
@@ -89,13 +89,13 @@ export async function openMetering(wrap: (writer: EventLogWriter) => EventLogWri
     app,
     ingest,
     clock,
-    tenant: async (slug, permissions = PERMISSIONS) => {
+    tenant: async (slug, permissions = PERMISSIONS, operator = false) => {
       const tenantId = await database.createTenant(slug)
       callers.set(`Bearer ${slug}`, {
         tenantId,
         tenantSlug: slug,
         keyId: slug,
-        operator: false,
+        operator,
         permissions: new Set(permissions),
       })
       return tenantOf(app, tenantId, slug)

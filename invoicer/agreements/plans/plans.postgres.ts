@@ -59,9 +59,12 @@ export async function insertCharges(tx: TenantTransaction, planId: string, charg
   )
 }
 
-/** Those of the named meters that exist. */
+/** Those of the named meters that exist. They are not archived before the transaction ends. */
 export async function existingMeters(tx: TenantTransaction, slugs: readonly string[]): Promise<Set<string>> {
-  const { rows } = await tx.query<{ slug: string }>('SELECT slug FROM meters WHERE slug = ANY ($1::text[])', [slugs])
+  const { rows } = await tx.query<{ slug: string }>(
+    'SELECT slug FROM meters WHERE slug = ANY ($1::text[]) AND archived_at IS NULL FOR KEY SHARE',
+    [slugs],
+  )
   return new Set(rows.map((row) => row.slug))
 }
 

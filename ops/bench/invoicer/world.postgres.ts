@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import pg, { type Pool } from 'pg'
 import { Registry } from 'prom-client'
 import { v7 } from 'uuid'
-import { insertMeter } from '../../../aggregator/meters/meter.postgres.ts'
+import { insertMeter, insertVersion } from '../../../aggregator/meters/meter.postgres.ts'
 import { defineMeter } from '../../../aggregator/meters/meter.ts'
 import { createCustomer } from '../../../invoicer/agreements/customers/create-customer.ts'
 import { type CreatePlan, createPlan } from '../../../invoicer/agreements/plans/create-plan.ts'
@@ -75,7 +75,9 @@ export async function subscribeAll(
   await transact(tenantId, async (tx) => {
     for (const meter of METERS) {
       const definition = defineMeter(meter, { event_type: EVENT_TYPE, aggregation: 'sum', value: meter })
-      await insertMeter(tx, definition, new Date(means.now()))
+      const at = new Date(means.now())
+      const revision = await insertMeter(tx, definition, at)
+      await insertVersion(tx, definition, { version: 1, effectiveFromMs: 0, revision }, at)
     }
     await createPlan(tx, PLAN, checkPrice, means)
   })

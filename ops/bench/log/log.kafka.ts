@@ -19,7 +19,11 @@ export async function openKafkaLogs(input: FigureInput): Promise<Logs> {
     await migratePostgres(DATABASE_URL)
     return (await migrateKafka(kafka, DATABASE_URL, PARTITIONS)).topic
   }
-  const writer = createKafkaLogWriter(kafka, { topic: await topic(), partitions: PARTITIONS })
+  const writer = createKafkaLogWriter({
+    brokers: servers.env.KAFKA_BROKERS.split(','),
+    topic: await topic(),
+    partitions: PARTITIONS,
+  })
   const bareTopic = await topic()
   const bare = kafka.producer()
   await writer.connect()

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { defineMeter, type MeterInput, parsePath, sameDefinition } from '../../../aggregator/meters/meter.ts'
+import { defineMeter, type MeterInput, sameDefinition } from '../../../aggregator/meters/meter.ts'
+import { parsePath } from '../../../schemas/meter/path.ts'
 
 const SUM: MeterInput = {
   event_type: 'llm.request',
@@ -21,8 +22,9 @@ function fault(slug: string, input: MeterInput): string {
 
 describe('a meter', () => {
   test('is parsed to the keys to follow inside data; a leading $. means the same', () => {
-    expect(defineMeter('tokens', SUM)).toEqual({
+    expect(defineMeter('tokens', SUM)).toMatchObject({
       slug: 'tokens',
+      value: 'usage.tokens',
       eventType: 'llm.request',
       aggregation: 'sum',
       valuePath: ['usage', 'tokens'],
@@ -38,6 +40,15 @@ describe('a meter', () => {
   test.each([
     ['a sum without a value', 'm', { ...SUM, value: undefined }, 'value'],
     ['a count with a value', 'm', { ...COUNT, value: 'a' }, 'value'],
+    ['an average without a value', 'm', { ...SUM, aggregation: 'average', value: undefined }, 'value'],
+    ['a percentile without one', 'm', { ...SUM, aggregation: 'percentile' }, 'percentile'],
+    ['a sum with a percentile', 'm', { ...SUM, percentile: '95' }, 'percentile'],
+    ['a percentile of 0', 'm', { ...SUM, aggregation: 'percentile', percentile: '0.0' }, 'percentile'],
+    ['a percentile above 100', 'm', { ...SUM, aggregation: 'percentile', percentile: '100.1' }, 'percentile'],
+    ['a percentile of five places', 'm', { ...SUM, aggregation: 'percentile', percentile: '9.00001' }, 'percentile'],
+    ['a window of an average', 'm', { ...SUM, aggregation: 'average', window: 'hour' }, 'window'],
+    ['a unique count of an expression', 'm', { ...SUM, aggregation: 'unique_count', value: 'a + b' }, 'value'],
+    ['a filter of nothing', 'm', { ...SUM, filter: { and: [] } }, 'filter.and'],
     ['six dimensions', 'm', { ...COUNT, group_by: ['a', 'b', 'c', 'd', 'e', 'f'] }, 'group_by'],
     ['a dimension twice', 'm', { ...COUNT, group_by: ['a', 'b', '$.a'] }, 'group_by'],
     ['a bad dimension', 'm', { ...COUNT, group_by: ['a', 'b c'] }, 'group_by.1'],
@@ -63,7 +74,7 @@ describe('a meter', () => {
     'a b',
     'a[0]',
     '0a',
-    'a/b',
+    'a/',
     "a'b",
     'é',
     'a'.repeat(65),
@@ -86,6 +97,17 @@ describe('a meter', () => {
     expect(sameDefinition(base, other({ value: 'usage.tokens', group_by: ['$.model', 'a.b'] }))).toBe(true)
     expect(sameDefinition(base, other({ value: 'usage.other' }))).toBe(false)
     expect(sameDefinition(base, other({ event_type: 'x' }))).toBe(false)
+    expect(sameDefinition(base, other({ value: '2 * usage.tokens / 2' }))).toBe(false)
+    expect(sameDefinition(other({ value: 'a*(b + c)' }), other({ value: '$.c * a + a * b' }))).toBe(true)
+    const large = { equals: { path: '$.model', value: 'large' } }
+    expect(sameDefinition(base, other({ filter: large }))).toBe(false)
+    expect(
+      sameDefinition(other({ filter: large }), other({ filter: { in: { path: 'model', values: ['large'] } } })),
+    ).toBe(true)
+    expect(sameDefinition(base, other({ window: 'day' }))).toBe(false)
+    const percentile = (text: string) => other({ aggregation: 'percentile', percentile: text })
+    expect(sameDefinition(percentile('95'), percentile('95.0'))).toBe(true)
+    expect(sameDefinition(percentile('95'), percentile('95.01'))).toBe(false)
     // Rows keep the values of dimensions by their place.
     expect(sameDefinition(base, other({ group_by: ['a.b', 'model'] }))).toBe(false)
     expect(sameDefinition(defineMeter('m', { ...SUM, value: 'a.b' }), defineMeter('m', { ...SUM, value: 'a-b' }))).toBe(

@@ -1,22 +1,16 @@
 import { pino } from 'pino'
 import { v7 } from 'uuid'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { copyMeter } from '../../../aggregator/meters/meter.clickhouse.ts'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { dirtyShards, startRun, writeHeads, writeRollup } from '../../../aggregator/rebuild/rebuild.clickhouse.ts'
 import { cleanTenant, type RebuildDeps, rebuildTenant, runNumber } from '../../../aggregator/rebuild/rebuild.ts'
 import { readUsage } from '../../../aggregator/usage/usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
+import { copyMeter } from '../../support/copy-meter.ts'
 import { openUsageStore } from '../../support/embedded-stores.ts'
 import { type EventChange, logRow, usageEvent } from '../../support/log-events.ts'
 
-const METER = {
-  slug: 'tokens',
-  eventType: 'llm.request',
-  aggregation: 'sum',
-  valuePath: ['tokens'],
-  groupBy: [],
-} as const
+const METER = { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' } as const
 const OLD_MS = Date.UTC(2026, 4, 1)
 const IDS = Array.from({ length: 6 }, (_, n) => v7({ msecs: OLD_MS + n }))
 
@@ -31,7 +25,7 @@ beforeAll(async () => {
 afterAll(() => store.close())
 beforeEach(async () => {
   tenant++
-  await copyMeter(store, tenant, { ...METER, valuePath: [...METER.valuePath], groupBy: [], revision: 1 })
+  await copyMeter(store, tenant, 'tokens', METER, { revision: 1 })
   let runs = 0
   deps = {
     store,
@@ -102,9 +96,8 @@ describe('a rebuild', () => {
   test('a meter made later makes shards dirty again, and is in the next rollup', async () => {
     await add([IDS[0]])
     await rebuildTenant(deps, tenant)
-    await copyMeter(store, tenant, {
-      ...{ slug: 'requests', eventType: 'llm.request', aggregation: 'count', valuePath: [], groupBy: [], revision: 2 },
-    })
+    const requests = { event_type: 'llm.request', aggregation: 'count' } as const
+    await copyMeter(store, tenant, 'requests', requests, { revision: 2 })
     expect([await used(), await used('requests')]).toEqual(['1 in 1', '1 in 1'])
     expect(await rebuildTenant(deps, tenant)).toBe(1)
     expect([await used(), await used('requests')]).toEqual(['1 in 1', '1 in 1'])

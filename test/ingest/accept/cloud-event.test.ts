@@ -48,6 +48,27 @@ describe('attributes', () => {
       expect(refusal({ [name]: null })).toEqual(['missing_field', name])
     }
   })
+  test('what one event had is never lent to the next', () => {
+    for (const name of ['source', 'type', 'subject']) {
+      expect(read({ [name]: 'first' })).toMatchObject({ ok: true, event: { [name]: 'first' } })
+      expect(refusal({ [name]: undefined })).toEqual(['missing_field', name])
+      expect(refusal({ [name]: '' })).toEqual(['invalid_value', name])
+      expect(refusal({ [name]: ['first'] })).toEqual(['invalid_value', name])
+      expect(read({ [name]: 'first ' })).toMatchObject({ ok: true, event: { [name]: 'first ' } })
+    }
+  })
+  test('types of corrections are reserved: no emitter can send what voids or replaces an event', () => {
+    for (const type of ['tallyline.void', 'tallyline.replace', 'tallyline.', 'tallyline.anything']) {
+      expect(read({ type })).toEqual({
+        ok: false,
+        id: 'row-1',
+        code: 'reserved_type',
+        path: 'type',
+        message: 'must not begin with tallyline.: that prefix is reserved for corrections',
+      })
+    }
+    for (const type of ['tallyline', 'Tallyline.void', 'my.tallyline.void']) expect(read({ type }).ok).toBe(true)
+  })
   test('they must be non-empty, well-formed strings without control characters', () => {
     for (const name of ['id', 'source', 'type', 'subject']) {
       for (const value of ['', 5, {}, [], true, 'a\0b', 'a\nb', '\u007f', '\u0085', '\ud800', 'x\udc00y']) {

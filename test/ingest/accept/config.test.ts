@@ -54,6 +54,23 @@ function watchedPool(): Pool {
   })
 }
 
+const storeMeter = (slug: string, aggregation: string, archivedAt = 'NULL', windowSize = 'NULL') =>
+  withTenant(database.pool, tenant, (tx) =>
+    tx.query(
+      `INSERT INTO meters (tenant_id, slug, event_type, aggregation, value_path, group_by, revision, updated_at,
+         archived_at, window_size)
+       VALUES (app_tenant(), $1, 'llm.request', $2, '{}', '[]', 1, now(), ${archivedAt}, ${windowSize})`,
+      [slug, aggregation],
+    ),
+  )
+const storeVersion = (slug: string, change: { version: number; value: string | null; from?: string; type?: string }) =>
+  withTenant(database.pool, tenant, (tx) =>
+    tx.query(
+      `INSERT INTO meter_versions (tenant_id, slug, version, effective_from, event_type, value, revision, created_at)
+       VALUES (app_tenant(), $1, $2, $3::timestamptz, $4, $5, $2, now())`,
+      [slug, change.version, `${change.from ?? '1970-01-01'}T00:00:00Z`, change.type ?? 'llm.request', change.value],
+    ),
+  )
 const register = (type: string) => putEventType({ pool: database.pool, now: () => 0 }, tenant, type, LLM_SCHEMA)
 const typesOf = async () => [...(await config.get(tenant)).types.keys()]
 
@@ -68,12 +85,8 @@ function newGate(): () => void {
 describe('what the edge knows of a tenant', () => {
   test('types, meters and limits, the limit rounded down to micro-units', async () => {
     await register('llm.request')
-    await withTenant(database.pool, tenant, (tx) =>
-      tx.query(
-        `INSERT INTO meters (tenant_id, slug, event_type, aggregation, value_path, group_by, revision, updated_at)
-         VALUES (app_tenant(), 'tokens', 'llm.request', 'sum', '{tokens}', '[]', 1, now())`,
-      ),
-    )
+    await storeMeter('tokens', 'sum')
+    await storeVersion('tokens', { version: 1, value: 'tokens' })
     const limit = { subject: 's', meter: 'tokens', limit: '1.0000019', window: 'day' } as const
     await putLimit({ pool: database.pool, now: () => 0 }, tenant, limit)
     const known = await config.get(tenant)
@@ -82,6 +95,38 @@ describe('what the edge knows of a tenant', () => {
       { slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] },
     ])
     expect(known.limitsOfSubject.get('s')).toEqual([{ meter: 'tokens', period: 'day', limitMicro: 1_000_001n }])
+  })
+
+  test('every version of a meter under its event type, with its times; archived meters are gone', async () => {
+    await storeMeter('cost', 'sum')
+    await storeVersion('cost', { version: 1, value: 'cost' })
+    await storeVersion('cost', { version: 2, value: 'a + b', from: '2026-12-01', type: 'other' })
+    await storeMeter('old', 'count', 'now()')
+    await storeVersion('old', { version: 1, value: null })
+    const { metersOfType } = await config.get(tenant)
+    const changedMs = Date.UTC(2026, 11, 1)
+    expect(metersOfType.get('llm.request')).toEqual([
+      {
+        ...{ slug: 'cost', eventType: 'llm.request', aggregation: 'sum', valuePath: ['cost'] },
+        times: { fromMs: 0, untilMs: changedMs },
+      },
+    ])
+    expect(metersOfType.get('other')).toMatchObject([
+      { slug: 'cost', valuePath: [], times: { fromMs: changedMs, untilMs: Number.POSITIVE_INFINITY } },
+    ])
+    expect(metersOfType.size).toBe(2)
+  })
+
+  test('only what adds up event by event can be limited', async () => {
+    const limit = (meter: string) =>
+      putLimit({ pool: database.pool, now: () => 0 }, tenant, { subject: 's', meter, limit: '1', window: 'day' })
+    await storeMeter('peak', 'max')
+    await storeMeter('old', 'count', 'now()')
+    await storeMeter('hourly', 'sum', 'NULL', "'hour'")
+    const refused = { code: 'invalid_request', message: expect.stringContaining('has no limit') }
+    await expect(limit('peak')).rejects.toMatchObject(refused)
+    await expect(limit('hourly')).rejects.toMatchObject(refused)
+    await expect(limit('old')).rejects.toMatchObject({ code: 'not_found' })
   })
 
   test('nothing of another tenant (EPIC-5)', async () => {

@@ -1,81 +1,50 @@
-import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { readMeterValue } from '../../../ingest/accept/meter-value.ts'
-import type { JsonValue } from '../../../ingest/event-types/json.ts'
-import { formatQuantity } from '../../../schemas/quantity.ts'
+import type { MeterRow } from '../../../ingest/accept/config.postgres.ts'
+import { counts, edgeMeterOf, faultOf, quantityOf } from '../../../ingest/accept/meter-value.ts'
 
-function read(value: JsonValue): string | undefined {
-  const quantity = readMeterValue({ a: { b: value } }, ['a', 'b'])
-  return typeof quantity === 'number' ? String(quantity) : quantity && formatQuantity(quantity)
+const ROW: MeterRow = {
+  ...{ slug: 'm', eventType: 'x', aggregation: 'sum', value: 'a.b', filter: null, fromMs: 0, untilMs: null },
 }
+const meter = (change: Partial<MeterRow> = {}) => edgeMeterOf({ ...ROW, ...change })
 
-describe('the value that a meter sums', () => {
-  test.each([
-    [5, '5'],
-    [0, '0'],
-    [0.5, '0.5'],
-    [1e-7, '0.0000001'],
-    [1e21, '1000000000000000000000'],
-    ['5', '5'],
-    ['007.50', '7.5'],
-    ['99999999999999999999999999.999999999999', '99999999999999999999999999.999999999999'],
-    ['-0', '0'],
-    [null, '0'],
-  ])('%j counts %s', (value, expected) => {
-    expect(read(value)).toBe(expected)
+describe('a meter as the edge asks it', () => {
+  test('is a slug and a path when it is nothing more: that is the hot path', () => {
+    expect(meter()).toEqual({ slug: 'm', eventType: 'x', aggregation: 'sum', valuePath: ['a', 'b'] })
+    expect(meter({ aggregation: 'count', value: null })).toEqual({
+      ...{ slug: 'm', eventType: 'x', aggregation: 'count', valuePath: [] },
+    })
   })
 
-  test.each([
-    -1,
-    '-0.000000000001',
-    -0,
-    0.1 + 0.2,
-    1e-13,
-    1e26,
-    '1e3',
-    '',
-    ' 5',
-    '5 ',
-    '0x10',
-    'NaN',
-    'Infinity',
-    '1.0000000000001',
-    '999999999999999999999999999',
-    '٣',
-    true,
-    false,
-    [],
-    [5],
-    {},
-    { b: 5 },
-  ])('%j is no quantity', (value) => {
-    expect(read(value as JsonValue)).toBeUndefined()
+  test('a whole quantity of a plain path stays a number', () => {
+    expect(quantityOf(meter(), { a: { b: 5 } })).toBe(5)
+    expect(quantityOf(meter(), {})).toBe(0)
   })
 
-  test('what is absent counts 0: a missing key, a path through a text or a list, a name that every object has', () => {
-    for (const [data, path] of [
-      [{}, ['a']],
-      [{ a: 'text' }, ['a', 'length']],
-      [{ a: [1, 2] }, ['a', 'length']],
-      [{ a: [7] }, ['a', '0']],
-      [{ a: null }, ['a', 'b']],
-      [{}, ['constructor', 'length']],
-      [{}, ['__proto__']],
-      [{}, ['toString']],
-    ] satisfies [JsonValue, string[]][]) {
-      expect(readMeterValue(data, path)).toBe(0)
-    }
+  test('an expression is computed; what is at fault is named', () => {
+    const half = meter({ value: 'a.b / 2 - c' })
+    expect(String(quantityOf(half, { a: { b: 5 } }))).toBe('2.5')
+    expect(quantityOf(half, { a: { b: 5 }, c: 'x' })).toBeUndefined()
+    expect(faultOf(half, { a: { b: 5 }, c: 'x' })).toBe('data.c')
+    expect(quantityOf(half, { c: 1 })).toBeUndefined()
+    expect(faultOf(half, { c: 1 })).toBe('data')
+    expect(faultOf(meter(), { a: { b: 'x' } })).toBe('data.a.b')
   })
 
-  test('a quantity is read back from its text, whatever the path', () => {
-    const keys = fc.array(fc.stringMatching(/^[a-z_]{1,8}$/), { minLength: 1, maxLength: 8 })
-    const micro = fc.bigInt({ min: 0n, max: 10n ** 30n })
-    fc.assert(
-      fc.property(keys, micro, (path, value) => {
-        const text = String(value).slice(0, 26)
-        const data = path.reduceRight<JsonValue>((inner, key) => ({ [key]: inner }), text)
-        expect(readMeterValue(data, path)?.toFixed()).toBe(String(BigInt(text)))
-      }),
-    )
+  test('whatever stands there is something to tell apart', () => {
+    for (const b of ['text', true, -1, {}, null])
+      expect(quantityOf(meter({ aggregation: 'unique_count' }), { a: { b } })).toBe(1)
+  })
+
+  test('counts the events of its version’s time, from its first instant to the next one’s', () => {
+    const some = meter({ fromMs: 1000, untilMs: 2000 })
+    expect([999, 1000, 1999, 2000].map((ms) => counts(some, {}, ms))).toEqual([false, true, true, false])
+    expect(counts(meter({ fromMs: 1000 }), {}, 1e15)).toBe(true)
+    expect(counts(meter(), {}, 0)).toBe(true)
+  })
+
+  test('counts what its filter lets through', () => {
+    const large = meter({ filter: { equals: { path: 'size', value: 'large' } } })
+    expect(counts(large, { size: 'large' }, 0)).toBe(true)
+    expect(counts(large, { size: 'small' }, 0)).toBe(false)
   })
 })

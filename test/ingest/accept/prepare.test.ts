@@ -1,6 +1,7 @@
 import { v7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
 import type { TenantConfig } from '../../../ingest/accept/config.ts'
+import { edgeMeterOf } from '../../../ingest/accept/meter-value.ts'
 import { createPrepare } from '../../../ingest/accept/prepare.ts'
 import { compileEventType } from '../../../ingest/event-types/avro-schema.ts'
 import { partitionOf, shardOf } from '../../../schemas/event/identity.ts'
@@ -10,13 +11,19 @@ import { cloudEvent, type Json, LLM_SCHEMA } from '../../support/metering.ts'
 const NOW = Date.UTC(2026, 10, 20, 12)
 const DAY = 86_400_000
 const PARTITIONS = 4
+/** When another version of a meter begins. */
+const SINCE = NOW - 3_600_000
+const ODD = compileEventType({
+  type: 'record',
+  name: 'Odd',
+  fields: [{ name: 'n', type: ['string', 'double', 'null'] }],
+})
+const COMPUTED = { eventType: 'computed', aggregation: 'sum' as const, filter: null, fromMs: 0, untilMs: null }
 const config: TenantConfig = {
   types: new Map([
     ['llm.request', compileEventType(LLM_SCHEMA)],
-    [
-      'odd',
-      compileEventType({ type: 'record', name: 'Odd', fields: [{ name: 'n', type: ['string', 'double', 'null'] }] }),
-    ],
+    ['odd', ODD],
+    ['computed', ODD],
   ]),
   metersOfType: new Map([
     [
@@ -25,6 +32,17 @@ const config: TenantConfig = {
         { slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] },
         { slug: 'requests', eventType: 'llm.request', aggregation: 'count', valuePath: [] },
         { slug: 'cost', eventType: 'llm.request', aggregation: 'sum', valuePath: ['cost'] },
+      ],
+    ],
+    [
+      'computed',
+      [
+        edgeMeterOf({
+          ...{ ...COMPUTED, slug: 'changing', value: '2 * n + n / 4', untilMs: SINCE },
+          filter: { not: { equals: { path: 'n', value: 'none' } } },
+        }),
+        edgeMeterOf({ ...COMPUTED, slug: 'changing', value: 'n - 8', fromMs: SINCE }),
+        edgeMeterOf({ ...COMPUTED, slug: 'kinds', aggregation: 'unique_count', value: 'n' }),
       ],
     ],
     ['odd', [{ slug: 'odd', eventType: 'odd', aggregation: 'sum', valuePath: ['n'] }]],
@@ -36,6 +54,7 @@ const config: TenantConfig = {
         { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n },
         { meter: 'requests', period: 'day', limitMicro: 5_000_000n },
         { meter: 'odd', period: 'day', limitMicro: 5_000_000n },
+        { meter: 'changing', period: 'day', limitMicro: 9_000_000n },
       ],
     ],
   ]),
@@ -156,5 +175,27 @@ describe('what is drawn', () => {
 
   test('nothing for a subject without a limit', () => {
     expect(draws(cloudEvent('row-1', { tokens: 3 }, { subject: 'customer-2' }))).toEqual([])
+  })
+})
+
+describe('a meter in versions, with an expression and a filter', () => {
+  const before = '2026-11-20T10:59:59.999Z'
+  const since = '2026-11-20T11:00:00Z'
+  const event = (n: unknown, time: string) => cloudEvent('row-1', { n }, { type: 'computed', time })
+  const drawn = (n: unknown, time: string) => prepared(event(n, time)).draws.map(({ micro }) => micro)
+
+  test('draws what the version of the event’s time makes of it', () => {
+    expect(drawn(10, before)).toEqual([22_500_000n])
+    expect(drawn('10.5', since)).toEqual([2_500_000n])
+  })
+
+  test('refuses what that version cannot count, and nothing that its filter leaves out', () => {
+    expect(refused(event('many', before))).toEqual(['invalid_quantity', 'data.n'])
+    expect(refused(event('none', before))).toEqual(['prepared', ''])
+    expect(drawn('none', before)).toEqual([])
+    expect(refused(event('none', since))).toEqual(['invalid_quantity', 'data.n'])
+    // The property is a decimal; what comes out is below 0.
+    expect(refused(event(7, since))).toEqual(['invalid_quantity', 'data'])
+    expect(refused(event(7, before))).toEqual(['prepared', ''])
   })
 })

@@ -16,6 +16,13 @@ test('what toISOString writes is the time it was', () => {
   )
 })
 
+test.each(['    -01-01T00:00:00.000Z', '2026-01-01T00:00:00.0x0Z', '2026-0a-01T00:00:00.000Z'])(
+  '%j has the length of a time and is none',
+  (text) => {
+    expect(readTime(text)).toHaveProperty('message')
+  },
+)
+
 test('the quick form means what the full one means, also where it is wrong', () => {
   const piece = (most: number, width: number) =>
     fc.oneof(

@@ -5,8 +5,11 @@ import type { CounterKey } from '../../../ingest/quota/quota-store.ts'
 import { usedMicro } from '../../../ingest/quota/usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { isStoredUpTo } from '../../../schemas/clickhouse/stored-ends.clickhouse.ts'
+import { copyMeter } from '../../support/copy-meter.ts'
 import { type EmbeddedLog, openEmbeddedLog, openUsageStore } from '../../support/embedded-stores.ts'
 import { type EventChange, NOVEMBER_20, recordsOf, usageEvent } from '../../support/log-events.ts'
+
+const TOKENS = { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' } as const
 
 let store: ClickHouseStore
 let log: EmbeddedLog
@@ -24,9 +27,7 @@ beforeEach(async () => {
   tenant++
   drains = 0
   queries = 0
-  await store.command("INSERT INTO meters SELECT {tenant:UInt32}, 'tokens', 1, 'llm.request', 'sum', ['tokens'], []", {
-    tenant,
-  })
+  await copyMeter(store, tenant, 'tokens', TOKENS, { revision: 1 })
   deps = {
     quota: log.quota,
     usage: {

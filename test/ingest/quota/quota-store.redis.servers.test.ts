@@ -11,6 +11,7 @@ import { openLmdb } from '../../../ops/embedded/lmdb.ts'
 import { describeQuotaStoreExtremes, draw, item, newCounter } from '../../contract/quota-store.extremes.ts'
 import { passTime, type RedisServer, startRedis } from '../../contract/quota-store.redis-server.ts'
 import { describeQuotaStore, type OpenQuotaStore } from '../../contract/quota-store.ts'
+import { ulid, uuid } from './ids.ts'
 
 const UNAVAILABLE = { name: 'Problem', code: 'unavailable', options: { retryAfterSeconds: 1 } }
 
@@ -76,6 +77,8 @@ test('Redis and LMDB answer alike, whatever is asked', async () => {
     { weight: 1, arbitrary: fc.record({ load: fc.nat(2), micro }) },
     { weight: 1, arbitrary: fc.record({ giveBack: fc.nat(5) }) },
   )
+  // Their marks lie in sets of three kinds, and ids of one kind follow each other or do not.
+  const ids = [0, 0, -1, -1].flatMap((minutes) => [uuid(minutes), ulid(minutes), `opaque-${minutes}`]).concat('last')
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
       const { tenant } = newCounter()
@@ -94,7 +97,7 @@ test('Redis and LMDB answer alike, whatever is asked', async () => {
           await both((store) => store.giveBack(back))
         } else {
           const items = one.draw.map(({ id, draws }) => ({
-            identity: `${tenant}\nid\n${id}`,
+            identity: `${tenant}\nid\n${ids[id]}`,
             draws: draws.map((d) => draw(counters[d.counter]!, d.micro, d.limit)),
           }))
           const answer = await both((store) => store.draw(items, Date.now(), one.enforce))
@@ -135,16 +138,31 @@ describe('on a server', () => {
 
   test('keys carry the tenant as hash tag and expire', async () => {
     const counter = await loaded()
+    const { tenant } = counter
     await take(counter, 5n)
-    const key = `quota:{${counter.tenant}}:used:0-86400000:calls:alice`
-    const keys = await server.admin.keys('*')
-    expect(keys.sort()).toEqual([expect.stringMatching(new RegExp(`^quota:\\{${counter.tenant}\\}:seen:.`)), key])
-    expect(await server.admin.get(key)).toBe('5')
-    const [seenTtl, usedTtl] = await Promise.all(keys.map((one) => server.admin.ttl(one)))
-    expect(seenTtl).toBeGreaterThan(895)
-    expect(seenTtl).toBeLessThanOrEqual(900)
-    expect(usedTtl).toBeGreaterThan(86_395)
-    expect(usedTtl).toBeLessThanOrEqual(86_400)
+    for (const id of [uuid(0), ulid(0)]) {
+      await store.draw([{ identity: `${tenant}\ns\n${id}`, draws: [draw(counter, 1n, 1_000n)] }], Date.now(), true)
+    }
+    const key = `quota:{${tenant}}:used:0-86400000:calls:alice`
+    expect(await server.admin.get(key)).toBe('7')
+    const ttlOf = async (pattern: string) => {
+      const keys = (await server.admin.keys('*')).filter((one) =>
+        new RegExp(`^quota:\\{${tenant}\\}:${pattern}$`).test(one),
+      )
+      expect(keys).toHaveLength(1)
+      return server.admin.ttl(keys[0]!)
+    }
+    expect(await server.admin.dbsize()).toBe(4)
+    for (const [pattern, seconds] of [
+      ['used:.*', 86_400],
+      ['seen:[0-9a-f]{8}', 900],
+      ['seen:[0-9A-HJKMNP-TV-Z]{7}', 900],
+      ['seen:new', 1_860],
+    ] as const) {
+      const ttl = await ttlOf(pattern)
+      expect(ttl).toBeGreaterThan(seconds - 10)
+      expect(ttl).toBeLessThanOrEqual(seconds)
+    }
   })
 
   test('a request is one command, however many items it has', async () => {

@@ -7,8 +7,11 @@ import { type CounterKey, counterId } from '../../../ingest/quota/quota-store.ts
 import { usedMicro } from '../../../ingest/quota/usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { encodeEvent } from '../../../schemas/event/usage-event.ts'
+import { copyMeter } from '../../support/copy-meter.ts'
 import { type EmbeddedLog, openEmbeddedLog, openUsageStore, PARTITIONS } from '../../support/embedded-stores.ts'
 import { NOVEMBER_20, usageEvent } from '../../support/log-events.ts'
+
+const TOKENS = { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' } as const
 
 const UNIT = 1_000_000n
 const LIMIT = 20n
@@ -32,9 +35,7 @@ async function newTenant(): Promise<void> {
   tenant++
   const window = { startMs: Date.UTC(2026, 10, 1), endMs: Date.UTC(2026, 11, 1) }
   counter = { tenant, subject: 'customer-1', meter: 'tokens', ...window }
-  await store.command("INSERT INTO meters SELECT {tenant:UInt32}, 'tokens', 1, 'llm.request', 'sum', ['tokens'], []", {
-    tenant,
-  })
+  await copyMeter(store, tenant, 'tokens', TOKENS, { revision: 1 })
 }
 
 /** An ingest process: its own batcher, which sends when told, on the counters and the log that all share. */

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createClickHouseUsageReader, partsOf } from '../../../invoicer/billing/usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
+import { copyMeter } from '../../support/copy-meter.ts'
 import { openUsageStore } from '../../support/embedded-stores.ts'
 import { DECEMBER, NOVEMBER } from '../support/world.ts'
 
@@ -26,10 +27,8 @@ async function insertEvents(rows: readonly { id: string; subject: string; tokens
 
 beforeAll(async () => {
   store = await openUsageStore()
-  await store.command(
-    `INSERT INTO meters (tenant, meter, revision, event_type, aggregation, value_path, group_paths)
-     VALUES (1, 'tokens', 1, 'llm.request', 'sum', ['tokens'], [])`,
-  )
+  const tokens = { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' } as const
+  await copyMeter(store, TENANT, 'tokens', tokens, { revision: 1 })
   await store.command(
     `INSERT INTO shard_changes (tenant, shard, log, partition, known_hour, next_offset)
      VALUES (1, 1, 'log', 0, '2023-11-15 00:00:00', 9)`,
@@ -87,4 +86,30 @@ describe('the subjects of a statement', () => {
       for (const part of parts) expect(Buffer.byteLength(textOf(part))).toBeLessThanOrEqual(128 * 1024)
     }
   })
+})
+
+/** Design §4: unique counts and maxima of several subjects are not the sum of theirs. */
+test('meters that do not add up are read over all subjects of a request at once', async () => {
+  const [call, shared] = [
+    { event_type: 'llm.request', value: 'tokens' },
+    { startMs: NOVEMBER, endMs: DECEMBER },
+  ]
+  await copyMeter(store, TENANT, 'sizes', { ...call, aggregation: 'unique_count' }, { revision: 2 })
+  await copyMeter(store, TENANT, 'level', { ...call, aggregation: 'time_weighted_sum' }, { revision: 3 })
+  const answers = await createClickHouseUsageReader(store).quantities(TENANT, new Date(DECEMBER), [
+    { key: 'both', meter: 'sizes', subjects: ['a', 'b'], ...shared },
+    { key: 'one', meter: 'sizes', subjects: ['a'], ...shared },
+    { key: 'none', meter: 'sizes', subjects: ['nobody'], ...shared },
+    // 1.5 from the 15th on: 16 of 30 days.
+    { key: 'level', meter: 'level', subjects: ['b'], ...shared },
+    { key: 'later', meter: 'level', subjects: ['b'], startMs: DECEMBER - 86_400_000, endMs: DECEMBER },
+  ])
+  const shown = [...answers].map(([key, { quantity, events }]) => [key, formatQuantity(quantity), events])
+  expect(shown).toEqual([
+    ['both', '2', 3],
+    ['one', '1', 2],
+    ['none', '0', 0],
+    ['level', '0.8', 1],
+    ['later', '1.5', 0],
+  ])
 })

@@ -315,6 +315,17 @@ describe('the one base URL', () => {
     expect(onEveryHost.map((route) => route.role)).toEqual([...ROLES])
   })
 
+  test('every door outside /api/v1 has a line of its own in the proxy', () => {
+    const doors = sourceFiles().filter(({ path }) => /^(ingest|aggregator|invoicer)\/doors\/.*\.http\.ts$/.test(path))
+    const urls = doors.flatMap(({ text }) => [...text.matchAll(/['"`](\/(?!api\/v1\/)\w[\w/:-]*)['"`]/g)])
+    const outside = [...new Set(urls.map((match) => match[1] ?? ''))]
+    expect(outside).toContain('/usage/track')
+    expect(outside.filter((url) => !url.startsWith('/openmeter/api/v1/'))).toEqual(['/usage/track'])
+    expect(haproxy).toContain('str(aggregator) if { path_beg /openmeter/api/v1/ }')
+    expect(haproxy).toContain('str(ingest) if { path /openmeter/api/v1/events } { method POST }')
+    expect(haproxy).toContain('str(ingest) if { path /usage/track }')
+  })
+
   test('the proxy reaches each role by its service and its port, and knows when it is ready', () => {
     const backends = [
       ...haproxy.matchAll(/^backend (\S+)\n {2}option httpchk GET (\S+)\n {2}server-template \S+ 16 (\S+)$/gm),

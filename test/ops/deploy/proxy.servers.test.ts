@@ -60,6 +60,23 @@ test('every route of the map reaches its role, whole', async () => {
   }
 })
 
+test('the doors in the words of others reach theirs, by method where two roles share a path', async () => {
+  for (const [method, path, role] of [
+    ['POST', '/openmeter/api/v1/events', 'ingest'],
+    ['GET', '/openmeter/api/v1/events?limit=1', 'aggregator'],
+    ['POST', '/openmeter/api/v1/meters', 'aggregator'],
+    ['GET', '/openmeter/api/v1/meters/a_b/query?subject=x&subject=y', 'aggregator'],
+    ['POST', '/openmeter/api/v1/subjects', 'aggregator'],
+    ['POST', '/usage/track', 'ingest'],
+  ] as const) {
+    const answer = await fetch(`${url}${path}`, { method, headers: { connection: 'close' } })
+    expect(await answer.json(), `${method} ${path}`).toMatchObject({ role, path, method })
+  }
+  for (const path of ['/openmeter', '/openmeter/metrics', '/usage', '/usage/track/x']) {
+    expect((await get(path)).status, path).toBe(404)
+  }
+})
+
 test('a body and an authorization arrive, and an answer’s status and headers come back', async () => {
   const body = 'x'.repeat(2 * 1024 * 1024)
   const answer = await fetch(`${url}/api/v1/events`, { method: 'POST', body, headers: { authorization: 'Bearer t' } })

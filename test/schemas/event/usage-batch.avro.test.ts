@@ -49,6 +49,23 @@ describe('a batch', () => {
     )
   })
 
+  test('keeps its events as they were written, however many are written after them and however large', () => {
+    const data = fc.oneof(
+      fc.json(),
+      fc.integer({ min: 0, max: 90_000 }).map((length) => `"${'é'.repeat(length)}"`),
+    )
+    fc.assert(
+      fc.property(fc.array(fc.record({ event, data }), { maxLength: 60 }), (some) => {
+        const given = some.map((one) => ({ ...one.event, data: one.data }))
+        const encoded = given.map(encodeEvent)
+        const copies = given.map((one) => Buffer.from(encodeEvent(one)))
+        expect(encoded.every((bytes, at) => bytes.equals(copies[at] ?? Buffer.alloc(0)))).toBe(true)
+        expect(decodeBatch(encodeBatch(encoded))).toEqual(given)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
   test('of no events is a batch, too', () => {
     expect(decodeBatch(encodeBatch([]))).toEqual([])
   })

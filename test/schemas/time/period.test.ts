@@ -309,20 +309,26 @@ describe('windows of usage', () => {
   test('minutes with the same local hour, day or month share a window, as asking a clock minute by minute shows', () => {
     const shapes = { hour: 13, day: 10, month: 7 }
     fc.assert(
-      fc.property(instant, zone, fc.constantFrom<Window>('hour', 'day', 'month'), (someMs, inZone, window) => {
-        const fromMs = floorToMinute(someMs)
-        const toMs = fromMs + 30 * HOUR_MS
-        const starts = new Set(windowStarts(fromMs, toMs, window, inZone))
-        const clock = clockOf(inZone)
-        for (let ms = fromMs + MINUTE_MS; ms < toMs; ms += MINUTE_MS) {
-          const [before, after] = [clock.format(ms - MINUTE_MS), clock.format(ms)]
-          const label = shapes[window]
-          // Going back, clocks repeat: a full hour starts anew, a midnight that was there already does not.
-          const begins = after.slice(0, label) > before.slice(0, label) || (window === 'hour' && after.endsWith(':00'))
-          if (begins && window !== 'hour' && repeats(clock, ms, label)) continue
-          expect([iso(ms), starts.has(ms)]).toEqual([iso(ms), begins])
-        }
-      }),
+      fc.property(
+        instant,
+        zone,
+        fc.constantFrom('hour' as const, 'day' as const, 'month' as const),
+        (someMs, inZone, window) => {
+          const fromMs = floorToMinute(someMs)
+          const toMs = fromMs + 30 * HOUR_MS
+          const starts = new Set(windowStarts(fromMs, toMs, window, inZone))
+          const clock = clockOf(inZone)
+          for (let ms = fromMs + MINUTE_MS; ms < toMs; ms += MINUTE_MS) {
+            const [before, after] = [clock.format(ms - MINUTE_MS), clock.format(ms)]
+            const label = shapes[window]
+            // Going back, clocks repeat: a full hour starts anew, a midnight that was there already does not.
+            const begins =
+              after.slice(0, label) > before.slice(0, label) || (window === 'hour' && after.endsWith(':00'))
+            if (begins && window !== 'hour' && repeats(clock, ms, label)) continue
+            expect([iso(ms), starts.has(ms)]).toEqual([iso(ms), begins])
+          }
+        },
+      ),
       { numRuns: 60 },
     )
   })

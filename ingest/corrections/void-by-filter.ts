@@ -1,0 +1,121 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Pool } from 'pg'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
+import type { Caller, TenantId } from '../../schemas/http/door.ts'
+import { Problem } from '../../schemas/http/problem.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import type { EventLogWriter } from '../append/event-log.ts'
+import { appendCorrections, type CorrectDeps } from './correct.ts'
+import { encodeCorrection } from './correction.ts'
+import { countFound, type EventFilter, type FoundEvent, findIdentities, sampleFound } from './events.clickhouse.ts'
+import { type BegunVoid, findVoid, insertVoid } from './filter-voids.postgres.ts'
+
+export type FilterDeps = CorrectDeps & { pool: Pool; usage: ClickHouseStore; writer: EventLogWriter }
+
+/** One operation voids at most this many events: more would not be read in one piece. */
+export const MOST_FOUND = 100_000
+const SAMPLE = 10
+const APPENDED_AT_ONCE = 5_000
+const WAIT_MS = 10_000
+const POLL_MS = 20
+
+/** What a void by this filter would void now. */
+export async function tryFilter(
+  deps: FilterDeps,
+  caller: Caller,
+  filter: EventFilter,
+): Promise<{ count: number; sample: FoundEvent[] }> {
+  const asOf = { beforeMs: deps.now() + 1, withoutOperation: '' }
+  await caughtUp(deps)
+  const count = await countFound(deps.usage, caller.tenantId, filter, asOf)
+  return { count, sample: await sampleFound(deps.usage, caller.tenantId, filter, asOf, SAMPLE) }
+}
+
+export type FilterVoid = {
+  filter: EventFilter
+  reason: string
+  operationId: string | undefined
+  /** As a dry run told: another number of events voids none of them. */
+  expectedCount: number
+}
+
+/**
+ * Voids what a filter means. Order of effects, and what a crash between them leaves: (1) the events are counted as of a
+ * moment; (2) the operation is noted with that moment; (3) an operation per event is appended to the log, part by part;
+ * (4) the answer. After (2) or half-way through (3) some events are voided: a repeat with the same operation id looks
+ * as of the same moment, as if nothing of the operation had happened, finds the same events, and what was appended
+ * already is the same operation again.
+ */
+export async function voidByFilter(
+  deps: FilterDeps,
+  caller: Caller,
+  { filter, reason, operationId = randomUUID(), expectedCount }: FilterVoid,
+): Promise<{ operationId: string; count: number }> {
+  const { tenantId: tenant, keyId: by } = caller
+  const knownBeforeMs = deps.now() + 1
+  await caughtUp(deps)
+  const filterJson = JSON.stringify(filter)
+  const find = () => withTenant(deps.pool, tenant, (tx) => findVoid(tx, operationId, filterJson))
+  let begun = await find()
+  if (!begun) {
+    const asOf = { beforeMs: knownBeforeMs, withoutOperation: operationId }
+    const count = await countFound(deps.usage, tenant, filter, asOf)
+    requireCount(count, expectedCount)
+    if (count > MOST_FOUND) throw tooMany(count)
+    const note = { operationId, filterJson, reason, by, knownBeforeMs, count }
+    await withTenant(deps.pool, tenant, (tx) => insertVoid(tx, note, new Date(deps.now())))
+    begun = await find()
+  }
+  if (!begun) throw new Error(`The void ${operationId} was noted and is not there`)
+  const found = await foundAgain(deps, tenant, { filter, operationId, expectedCount }, begun)
+  const nowMs = deps.now()
+  const options = { tenant, kind: 'void', operationId, by, nowMs, partitions: deps.partitions } as const
+  for (let from = 0; from < found.length; from += APPENDED_AT_ONCE) {
+    const part = found.slice(from, from + APPENDED_AT_ONCE)
+    const operations = part.map((one) => encodeCorrection(options, { ...one, reason: begun.reason }))
+    if (await appendCorrections(deps.batcher, operations)) continue
+    const detail = `The event log did not take all of it: send it again with operation_id ${operationId}`
+    throw new Problem('unavailable', detail, { retryAfterSeconds: 1, extra: { operation_id: operationId } })
+  }
+  return { operationId, count: found.length }
+}
+
+/** The events of an operation that was begun, exactly as many as then. */
+async function foundAgain(
+  { usage }: FilterDeps,
+  tenant: TenantId,
+  { filter, operationId, expectedCount }: { filter: EventFilter; operationId: string; expectedCount: number },
+  begun: BegunVoid,
+) {
+  if (!begun.sameFilter) throw new Problem('conflict', 'The operation id belongs to a void by another filter')
+  requireCount(begun.count, expectedCount)
+  const asOf = { beforeMs: begun.knownBeforeMs, withoutOperation: operationId }
+  const found = await findIdentities(usage, tenant, filter, asOf, MOST_FOUND + 1)
+  requireCount(found.length, begun.count)
+  return found
+}
+
+function requireCount(count: number, expectedCount: number): void {
+  if (count === expectedCount) return
+  const detail = `The filter means ${count} events and not ${expectedCount}: look at a dry run, then quote its count`
+  throw new Problem('conflict', detail, { extra: { count } })
+}
+
+function tooMany(count: number): Problem {
+  return new Problem('invalid_request', `The filter means ${count} events; one operation voids at most ${MOST_FOUND}`, {
+    errors: [{ path: 'filter', message: `must mean at most ${MOST_FOUND} events: choose a shorter time` }],
+  })
+}
+
+/** Everything accepted before can be found. */
+async function caughtUp({ batcher, writer, usage }: FilterDeps): Promise<void> {
+  await batcher.drain()
+  const ends = await writer.ends()
+  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
+    if (await isStoredUpTo(usage, writer.logId, ends)) return
+    await sleep(POLL_MS)
+  }
+  throw new Problem('unavailable', 'The newest events are not stored yet: try again', { retryAfterSeconds: 5 })
+}

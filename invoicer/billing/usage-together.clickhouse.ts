@@ -1,0 +1,91 @@
+import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
+import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
+import { parseSum } from '../../schemas/quantity.ts'
+import type { MeteredUsage, UsageRequest } from './usage.ts'
+
+/** As for additive meters: by number and as text, what one statement may name. */
+const SUBJECTS_PER_STATEMENT = 1_000
+const BYTES_PER_STATEMENT = 64 * 1024
+
+/**
+ * The usage of each request over all its subjects at once, for meters whose quantities do not add up. All requests have
+ * the same meter and period; one statement answers many of them.
+ */
+export async function readTogether(
+  store: ClickHouseStore,
+  tenantId: TenantId,
+  knownBefore: Date,
+  aggregated: Aggregated,
+  alike: readonly UsageRequest[],
+): Promise<Map<string, MeteredUsage>> {
+  const found = new Map<string, MeteredUsage>()
+  for (const part of partsOf(alike.filter((request) => request.subjects.length > 0)))
+    for (const [key, usage] of await readPart(store, tenantId, knownBefore, aggregated, part)) found.set(key, usage)
+  return found
+}
+
+type Requests = [UsageRequest, ...UsageRequest[]]
+
+/** A request is never cut, however many subjects it has, since its quantity is one: too many for a statement fail. */
+function partsOf(requests: readonly UsageRequest[]): Requests[] {
+  const parts: Requests[] = []
+  let [subjects, bytes] = [0, 0]
+  for (const request of requests) {
+    const size = request.subjects.reduce((sum, subject) => sum + 2 * Buffer.byteLength(subject) + 16, 0)
+    const last = parts.at(-1)
+    if (last && subjects + request.subjects.length <= SUBJECTS_PER_STATEMENT && bytes + size <= BYTES_PER_STATEMENT) {
+      last.push(request)
+      subjects += request.subjects.length
+      bytes += size
+    } else {
+      parts.push([request])
+      subjects = request.subjects.length
+      bytes = size
+    }
+  }
+  return parts
+}
+
+async function readPart(
+  store: ClickHouseStore,
+  tenantId: TenantId,
+  knownBefore: Date,
+  aggregated: Aggregated,
+  requests: Requests,
+): Promise<[string, MeteredUsage][]> {
+  const [{ meter, startMs, endMs }] = requests
+  const fromBefore = readsFromBefore(aggregated)
+  const within = fromBefore ? 'bucket >= fromUnixTimestamp64Milli({start_ms:Int64})' : 'true'
+  const pairs = requests.flatMap(({ subjects }, place) => [...new Set(subjects)].map((subject) => ({ subject, place })))
+  const rows = await store.query<{ place: number; found: [string, string, string] }>(
+    `SELECT place, [
+       toString(${quantityOf(aggregated, { startMs: '{start_ms:Int64}', endMs: '{end_ms:Int64}' })}),
+       toString(sumIf(events, ${within})),
+       toString(sumWithOverflowIf(digest, ${within}))
+     ] AS found
+     FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {end_ms:Int64},
+       as_of_ms = {as_of_ms:Int64})
+     INNER JOIN (
+       SELECT pair.1 AS place, pair.2 AS subject
+       FROM (SELECT arrayJoin(arrayZip({places:Array(UInt32)}, {subjects:Array(String)})) AS pair)
+     ) AS asked USING (subject)
+     WHERE subject IN {subjects:Array(String)}
+     GROUP BY place`,
+    {
+      tenant: tenantId,
+      meter,
+      start_ms: startMs,
+      end_ms: endMs,
+      from_ms: fromBefore ? 0 : startMs,
+      as_of_ms: knownBefore.getTime(),
+      places: pairs.map(({ place }) => place),
+      subjects: pairs.map(({ subject }) => subject),
+    },
+  )
+  return rows.flatMap(({ place, found: [quantity, events, digest] }) => {
+    const request = requests[place]
+    const usage = { quantity: parseSum(quantity), events: Number(events), digest: BigInt(digest) }
+    return request ? [[request.key, usage] as [string, MeteredUsage]] : []
+  })
+}
