@@ -41,6 +41,8 @@ export type Aggregator = {
 const SEAL_EVERY_MS = 2_000
 const REBUILD_EVERY_MS = 5_000
 const CONFLICTS_EVERY_MS = 60_000
+/** What ClickHouse was away for is copied then. */
+const SYNC_METERS_EVERY_MS = 15_000
 const CLEAN_EVERY_MS = 10 * 60_000
 /** Longer without progress of the pump than this is not ready. */
 const STALLED_MS = 10_000
@@ -77,6 +79,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
       logger,
     ),
     createWorker('rebuild', rebuild, REBUILD_EVERY_MS, logger),
+    createWorker('meters', () => syncMeters({ pool, store, now }), SYNC_METERS_EVERY_MS, logger),
     createWorker('conflicts', forEachTenant('conflicts', conflicts.refresh), CONFLICTS_EVERY_MS, logger),
   ] as const
   metersDoor(app, { pool, store, now })

@@ -29,13 +29,17 @@ const NOTHING = Buffer.alloc(0)
 export function startFetching(brokers: string[], topic: string, fetching: Fetching, logger: Logger) {
   let stopping = false
   const consumer = newConsumer(brokers)
+  let steps = 0
 
   const step = async (): Promise<void> => {
     const { topics } = await consumer.metadata({ topics: [topic] })
     const found = topics.get(topic)
     if (!found) throw new Error(`Kafka does not know the topic ${topic}`)
     const leaders = new Map<number, { partition: number; offset: number }[]>()
-    for (const [partition, offset] of fetching.positions) {
+    // The broker fills its answer in the order of the question: each partition comes first in its turn.
+    const positions = [...fetching.positions]
+    const first = steps++ % Math.max(positions.length, 1)
+    for (const [partition, offset] of [...positions.slice(first), ...positions.slice(0, first)]) {
       const leader = found.partitions[partition]?.leader ?? -1
       if (leader < 0) throw new Error(`Partition ${partition} of ${topic} has no leader`)
       leaders.set(leader, [...(leaders.get(leader) ?? []), { partition, offset }])

@@ -15,7 +15,9 @@ export type GroupMember = {
 
 /** What other members may take to join again. */
 const REBALANCE_WITHIN_MS = 60_000
-const START_AGAIN_MS = 2_000
+/** A broker that has just begun refuses for moments: the first tries follow each other quickly. */
+const AGAIN_FIRST_MS = 100
+const AGAIN_MAX_MS = 2_000
 const LEAVE_WITHIN_MS = 3_000
 const LOOK_EVERY_MS = 200
 
@@ -30,20 +32,28 @@ export function keepMembership(
 ): GroupMember {
   let current: GroupConsumer | undefined
   let stopping = false
+  let againMs = AGAIN_FIRST_MS
+  const joined = (partitions: readonly number[]) => {
+    againMs = AGAIN_FIRST_MS
+    assign(partitions)
+  }
 
   const keep = async (): Promise<void> => {
     while (!stopping) {
       const consumer = openConsumer(settings)
       current = consumer
       try {
-        await whileMember(consumer, settings, assign, () => stopping)
+        // One that was left may still be answered.
+        const own = (partitions: readonly number[]) => current === consumer && joined(partitions)
+        await whileMember(consumer, settings, own, () => stopping)
       } catch (error) {
         logger.warn({ err: error }, 'the Kafka consumer joins its group again')
       }
       current = undefined
       assign([])
       await Promise.race([left(consumer), sleep(LEAVE_WITHIN_MS)])
-      if (!stopping) await sleep(START_AGAIN_MS)
+      if (!stopping) await sleep(againMs)
+      againMs = Math.min(againMs * 2, AGAIN_MAX_MS)
     }
   }
   const kept = keep()
@@ -78,7 +88,7 @@ function openConsumer({ brokers, groupId, sessionTimeoutMs }: GroupSettings): Gr
 async function whileMember(
   consumer: GroupConsumer,
   { topic, sessionTimeoutMs }: GroupSettings,
-  assign: (partitions: readonly number[]) => void,
+  assign: (partitions: readonly number[]) => unknown,
   stopping: () => boolean,
 ): Promise<void> {
   let failure: Error | undefined

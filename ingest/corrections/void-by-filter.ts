@@ -75,7 +75,8 @@ export async function voidByFilter(
   for (let from = 0; from < found.length; from += APPENDED_AT_ONCE) {
     const part = found.slice(from, from + APPENDED_AT_ONCE)
     const operations = part.map((one) => encodeCorrection(options, { ...one, reason: begun.reason }))
-    if (await appendCorrections(deps.batcher, operations)) continue
+    // Whatever stopped it half-way: who sends it again needs to know the operation.
+    if (await appendCorrections(deps.batcher, operations).catch(() => false)) continue
     const detail = `The event log did not take all of it: send it again with operation_id ${operationId}`
     throw new Problem('unavailable', detail, { retryAfterSeconds: 1, extra: { operation_id: operationId } })
   }

@@ -25,18 +25,23 @@ export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader
       const usage = new Map<string, MeteredUsage>(requests.map((request) => [request.key, NOTHING]))
       const meters = [...new Set(requests.map((request) => request.meter))]
       const aggregations = await readAggregations(store, tenantId, meters)
-      for (const alike of groupAlike(requests)) {
+      const readAlike = async (alike: [UsageRequest, ...UsageRequest[]]): Promise<void> => {
         const aggregated = aggregations.get(alike[0].meter)
-        if (aggregated && !isAdditive(aggregated)) {
+        // Postgres has the meter and ClickHouse not yet: usage that could not be read is never 0.
+        if (!aggregated)
+          throw new Problem('unavailable', `Meter ${alike[0].meter} is not known to the usage store yet.`)
+        if (!isAdditive(aggregated)) {
           const together = await readTogether(store, tenantId, knownBefore, aggregated, alike)
           for (const [key, found] of together) usage.set(key, found)
-          continue
+          return
         }
         const bySubject = await readSubjects(store, tenantId, knownBefore, alike)
         for (const { key, subjects } of alike) {
           usage.set(key, subjects.map((subject) => bySubject.get(subject) ?? NOTHING).reduce(sumOf, NOTHING))
         }
       }
+      // At once: to plan a statement takes longer than to read what it finds. The store bounds how many.
+      await Promise.all(groupAlike(requests).map(readAlike))
       return usage
     },
     identityTotals: (tenantId, knownBefore) => readIdentityTotals(store, tenantId, knownBefore),
@@ -99,9 +104,11 @@ async function readPart(
     // Wider than what is summed, so that no sum overflows: what is too much for an invoice is for rating to say.
     `SELECT subject, toString(sum(toDecimal256(quantity, 12))) AS quantity_text, toString(sum(events)) AS events_text,
        toString(sumWithOverflow(digest)) AS digest_text
-     FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {to_ms:Int64},
-       as_of_ms = {as_of_ms:Int64})
-     WHERE subject IN {subjects:Array(String)}
+     FROM usage_rows(tenant = {tenant:UInt32}, meter = {meter:String}, as_of_ms = {as_of_ms:Int64}, shards = [])
+     -- As exact_usage does, whose own layer costs a third of the planning.
+     WHERE bucket >= toDateTime(intDiv({from_ms:Int64}, 1000), 'UTC')
+       AND bucket < toDateTime(intDiv({to_ms:Int64}, 1000), 'UTC')
+       AND subject IN {subjects:Array(String)}
      GROUP BY subject`,
     { tenant: tenantId, meter, from_ms: startMs, to_ms: endMs, as_of_ms: knownBefore.getTime(), subjects },
   )

@@ -11,10 +11,10 @@ export type Renewing<C extends Client> = {
 type Line<C> = { client: C; ready: Promise<unknown>; state: 'connecting' | 'connected' | 'failed'; works: Set<unknown> }
 
 /**
- * kafkajs goes on using a connection whose other end died without a word until the system gives it up, which takes a
- * quarter of an hour, and its retries cannot be called off. So work has a time, and after work that was late the next
- * gets a client with connections of its own; the old one is disconnected once its last work has ended, because
- * kafkajs would connect a disconnected client again for a retry.
+ * A client goes on using a connection whose other end died without a word until the system gives it up, which takes a
+ * quarter of an hour. So work has a time, and after work that was late the next gets a client with connections of its
+ * own. The old one is disconnected at once, which ends the work that waits for it: what it may still hold is bounded by
+ * time, and nothing is sent long after somebody was told that it was not.
  */
 export function renewing<C extends Client>(open: () => C): Renewing<C> {
   const newLine = (): Line<C> => {
@@ -35,7 +35,7 @@ export function renewing<C extends Client>(open: () => C): Renewing<C> {
     // One that is still connecting is as new as another would be.
     if (line !== current || line.state === 'connecting') return
     current = undefined
-    void Promise.allSettled(line.works).then(() => line.client.disconnect().catch(() => undefined))
+    void line.client.disconnect().catch(() => undefined)
   }
 
   return {

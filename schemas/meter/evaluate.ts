@@ -76,8 +76,9 @@ function wholeSum(terms: readonly CompiledTerm[], data: unknown): number | undef
       if (!Number.isSafeInteger(product)) return undefined
     }
     sum += product
+    if (!Number.isSafeInteger(sum)) return undefined
   }
-  return Number.isSafeInteger(sum) ? sum : undefined
+  return sum
 }
 
 /** Each product cut to 12 places after each multiplication, in the order of the form. */

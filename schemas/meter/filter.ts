@@ -50,7 +50,8 @@ function meets(value: unknown, op: Condition[1], values: readonly string[]): boo
     const text = textOf(value)
     return text !== undefined && values.includes(text)
   }
-  const decimal = numberOf(value)
+  // A whole number of 16 digits is exact, and is compared as ClickHouse does.
+  const decimal = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : numberOf(value)
   if (decimal === undefined) return false
   const order = -parseQuantity(values[0] ?? '').comparedTo(decimal)
   if (op === 'lt') return order < 0

@@ -81,7 +81,7 @@ function resumingAtEnd(reader: EventLogReader): EventLogReader {
 
 const FROM_ROLLUP = 'FROM usage_rollup\n'
 const FROM_EVENTS = `FROM (
-  SELECT {tenant:UInt32} AS tenant, meter, shard, events, {run:UInt64} AS run
+  SELECT {tenant:UInt32} AS tenant, meter, shard, events, operations, last_key, {run:UInt64} AS run
   FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = 4102444800000, shards = {shards:Array(UInt64)}))
 `
 

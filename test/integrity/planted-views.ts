@@ -27,9 +27,20 @@ export function soundView(store: ClickHouseStore): Promise<void> {
 }
 
 /** Replaces usage_rows by the product's own text with one change; the change must fit, or there is no planted bug. */
-export async function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
+export function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
+  return changeView(store, [[from, to]])
+}
+
+export async function changeView(
+  store: ClickHouseStore,
+  changes: readonly (readonly [from: string, to: string])[],
+): Promise<void> {
   const view = statementsOf(schemaFile('clickhouse/0005-usage-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
-  if (!view?.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
+  let changed = view ?? ''
+  for (const [from, to] of changes) {
+    if (!changed.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
+    changed = changed.replace(from, to)
+  }
   await store.command('DROP VIEW usage_rows')
-  await store.command(view.replace(from, to))
+  await store.command(changed)
 }

@@ -1,14 +1,11 @@
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
-import { alterView } from '../planted-views.ts'
+import { changeView } from '../planted-views.ts'
+import { EACH_ROW } from './outage-plants.ts'
 
 /** Every stored row counts, as if nothing were ever stored twice. Merges, which remove some of them, are stopped. */
 export async function countRows(store: ClickHouseStore): Promise<void> {
   await store.command('SYSTEM STOP MERGES events')
-  await alterView(
-    store,
-    'GROUP BY tenant, shard, source, id\n',
-    'GROUP BY tenant, shard, source, id, _part, _part_offset\n',
-  )
+  await changeView(store, [EACH_ROW.from, EACH_ROW.group])
 }
 
 /** The partitions of the log of which a record was stored twice. The partition stands in the version (design §4.5). */

@@ -59,13 +59,20 @@ function emptyCounters(quota: QuotaStore): QuotaStore {
   return { ...quota, load: (counter, _used, nowMs) => quota.load(counter, 0n, nowMs) }
 }
 
+/** In usage_rows: every stored row is an identity of its own. */
+export const EACH_ROW = {
+  from: ['(SELECT *, startsWith(type', '(SELECT *, _part, _part_offset, startsWith(type'],
+  group: ['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, _part, _part_offset\n'],
+} as const
+
 /** Events are added, not brought together: neither by their table nor by whoever reads it. The table begins empty. */
 export async function addUpEvents(clickhouseUrl: string): Promise<void> {
-  const view = statementsOf(schemaFile('clickhouse/0002-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
+  const view = statementsOf(schemaFile('clickhouse/0005-usage-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
   const adding = view
-    ?.replace('GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, _part, _part_offset\n')
+    ?.replace(...EACH_ROW.from)
+    .replace(...EACH_ROW.group)
     .replace('WHERE dirty\n', 'WHERE true OR dirty\n')
-  if (!adding?.includes('_part_offset') || !adding.includes('true OR'))
+  if (!adding?.includes(EACH_ROW.from[1]) || !adding.includes(EACH_ROW.group[1]) || !adding.includes('true OR'))
     throw new Error('usage_rows has another text now')
   const store = openClickHouse(clickhouseUrl)
   await store.command('CREATE TABLE added AS events ENGINE = MergeTree ORDER BY (tenant, shard, source, id, payload)')

@@ -49,7 +49,7 @@ test('many that are late together cost one new client', async () => {
   expect(opened()).toBe(2)
 })
 
-test('a client that was left is disconnected after its last work has really ended, which is told', async () => {
+test('a client that was left is disconnected at once; when its last work has really ended is told', async () => {
   const { open, disconnected } = clients()
   const some = renewing(open)
   let finish = () => {}
@@ -63,7 +63,7 @@ test('a client that was left is disconnected after its last work has really ende
   }
   await expect(some.use(20, work, count)).rejects.toThrow('did not answer')
   await some.use(5_000, nameOf)
-  expect([disconnected, ended]).toEqual([[], 0])
+  expect([disconnected, ended]).toEqual([[0], 0])
   finish()
   await sleep(1)
   expect([disconnected, ended]).toEqual([[0], 1])
