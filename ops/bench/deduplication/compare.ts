@@ -7,7 +7,7 @@ import type { DesignFigures, DesignInput } from './design-process.ts'
 import { DESIGNS } from './designs.clickhouse.ts'
 
 /** Three ways to count each identity once, on the same traffic, each in a process and a store of its own. JSON. */
-const SIZE = { slices: 60, eventsPerSlice: 25_000 }
+const SIZE = { slices: 30, eventsPerSlice: 10_000 }
 const COPIES_PERCENT = [0, 1, 10]
 
 const rows: (Omit<DesignInput, 'folder'> & DesignFigures)[] = []
@@ -17,6 +17,7 @@ for (const copiesPercent of COPIES_PERCENT) {
     const child = startChild(new URL('./design-process.ts', import.meta.url), join(folder, 'log'))
     try {
       const input = { design, copiesPercent, ...SIZE }
+      process.stderr.write(`${design}, ${copiesPercent} % copies\n`)
       rows.push({ ...input, ...(await child.ask<DesignFigures>('run', { ...input, folder })) })
     } finally {
       await child.stop()
