@@ -23,8 +23,11 @@ export type Zombie = { zombieMs: number; settleMs: number }
 export async function wakeZombie(world: OutageWorld, tenant: OutageTenant, { zombieMs, settleMs }: Zombie) {
   const { stack, rig } = world
   const zombie = rig.process('aggregator-1')
+  const notedBefore = await noted(world)
   const asleep = await underLoad(tenant, tenant.target, async () => {
     await sleep(SERVING_MS)
+    // It is a member and stores what comes: then a frozen store stops it in a statement.
+    await msUntil(async () => (await noted(world)) > notedBefore)
     await stack.clickhouse.freeze()
     await sleep(1_000)
     zombie.freeze()
@@ -57,6 +60,13 @@ export async function wakeZombie(world: OutageWorld, tenant: OutageTenant, { zom
     after: await countedProblems(tenant, settleMs),
     figures: { acknowledgedAsleep, takenOverMs, wokeMs, staleRecords },
   }
+}
+
+async function noted({ rig }: OutageWorld): Promise<number> {
+  const rows = await rig.ask.clickhouse<{ records: string }>(
+    'SELECT toString(sum(next_offset - first_offset)) AS records FROM ingest_ranges',
+  )
+  return Number(rows[0]?.records)
 }
 
 /** Log records that are noted as stored more than once. */
