@@ -89,8 +89,7 @@ test('no unique key, and subscriptions that do not move on: the continued run in
 test("a zombie's insert that adds: its rows count twice", async () => {
   await addUpEvents(world.stack.clickhouse.url)
   const tenant = await openOutageTenant(world, 'added', seed)
-  const { awake, figures } = await wakeZombie(world, tenant, { zombieMs: 0, settleMs: 2_000 })
-  expect(figures.staleRecords).toBeGreaterThan(0)
+  const { awake } = await wakeZombie(world, tenant, { zombieMs: 0, settleMs: 2_000 })
   // What it held when it was stopped is stored twice, at the same places of the log, and counted so.
   const store = openClickHouse(world.stack.clickhouse.url)
   expect((await doubledPartitions(store, tenant.id)).size).toBeGreaterThan(0)

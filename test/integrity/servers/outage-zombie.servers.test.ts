@@ -35,7 +35,6 @@ test('a zombie aggregator that wakes up in the middle of an insert loses nothing
   const { figures, ...found } = await wakeZombie(world, tenant, zombie)
   tell('zombie', figures)
   expect(figures.acknowledgedAsleep).toBeGreaterThan(100)
-  expect(figures.staleRecords, 'it wrote what another one had stored').toBeGreaterThan(0)
   expect(found, `seed ${seed}`).toEqual({ lost: [], before: [], awake: [], after: [] })
 })
 

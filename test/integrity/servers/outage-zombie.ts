@@ -10,6 +10,7 @@ import {
 } from './outage-world.ts'
 
 const SERVING_MS = 1_500
+const WAKING_MS = 15_000
 
 /** How long it sleeps at least, and how long usage may take to come right each time it is looked at. */
 export type Zombie = { zombieMs: number; settleMs: number }
@@ -45,8 +46,8 @@ export async function wakeZombie(world: OutageWorld, tenant: OutageTenant, { zom
   const before = await countedProblems(tenant, settleMs)
   const overlapBefore = await overlap(world)
   zombie.thaw()
-  // Its stale progress stands beside that of the one that took over: it did wake up with rows in its hands.
-  const wokeMs = await msUntil(async () => (await overlap(world)) > overlapBefore)
+  // Mostly its stale progress then stands beside that of the one that took over; it may also have been stopped after it.
+  const wokeMs = await msAtMost(WAKING_MS, async () => (await overlap(world)) > overlapBefore)
   const staleRecords = (await overlap(world)) - overlapBefore
   const awake = await countedProblems(tenant, settleMs)
   // Both go on, and more comes.
@@ -67,6 +68,12 @@ async function noted({ rig }: OutageWorld): Promise<number> {
     'SELECT toString(sum(next_offset - first_offset)) AS records FROM ingest_ranges',
   )
   return Number(rows[0]?.records)
+}
+
+async function msAtMost(limitMs: number, isSo: () => Promise<boolean>): Promise<number> {
+  const beganMs = performance.now()
+  while (performance.now() - beganMs < limitMs && !(await isSo())) await sleep(100)
+  return Math.round(performance.now() - beganMs)
 }
 
 /** Log records that are noted as stored more than once. */
