@@ -1,3 +1,6 @@
+import { definitionsParam, EVERY_EVENT, readDefinitions } from '../../schemas/clickhouse/definitions.clickhouse.ts'
+import { ANY_USAGE, arePlain, PLAIN_USAGE } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { readCheckpoint, shardStateSql } from '../../schemas/clickhouse/shard-state.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
@@ -5,17 +8,35 @@ export type DirtyShard = { shard: number; progress: string; builtAtMs: number }
 
 /** Shards with events their rollup does not cover, or built before the newest meter; the longest waiting first. */
 export async function dirtyShards(store: ClickHouseStore, tenant: TenantId, limit: number): Promise<DirtyShard[]> {
+  const { revision } = await startRun(store, tenant)
+  const checkpoint = await readCheckpoint(store, tenant)
+  const state = shardStateSql({ tenant, checkpoint, revision, asOfMs: KNOWN_UNTIL_NOW_MS })
   const rows = await store.query<{ shard: string; progress: string; built_at_ms: string }>(
     `SELECT toString(shard) AS shard, toString(progress) AS progress,
        toString(toUnixTimestamp64Milli(built_at)) AS built_at_ms
-     FROM shard_state(tenant = {tenant:UInt32})
-     WHERE dirty
-       OR version < bitShiftLeft(toUInt64((SELECT max(revision) FROM meter_versions WHERE tenant = {tenant:UInt32})), 40)
-     ORDER BY built_at, shard
+     FROM ${state.sql} AS state
+     WHERE dirty OR version < bitShiftLeft({revision:UInt64}, 40)
+     ORDER BY state.built_at, state.shard
      LIMIT {limit:UInt32}`,
-    { tenant, limit },
+    { ...state.params, revision, limit },
   )
   return rows.map((row) => ({ shard: Number(row.shard), progress: row.progress, builtAtMs: Number(row.built_at_ms) }))
+}
+
+/** How many copies of events each of the shards holds. */
+export async function copiesOf(
+  store: ClickHouseStore,
+  tenant: TenantId,
+  shards: readonly number[],
+): Promise<Map<number, number>> {
+  if (shards.length === 0) return new Map()
+  const rows = await store.query<{ shard_text: string; copies: string }>(
+    `SELECT toString(shard) AS shard_text, toString(count()) AS copies
+     FROM events WHERE tenant = {tenant:UInt32} AND shard IN {shards:Array(UInt64)}
+     GROUP BY shard`,
+    { tenant, shards },
+  )
+  return new Map(rows.map((row) => [Number(row.shard_text), Number(row.copies)]))
 }
 
 export type RunStart = { startedAtMs: number; revision: number }
@@ -43,14 +64,24 @@ export async function writeRollup(
   shards: readonly number[],
   run: string,
 ): Promise<void> {
+  const definitions = await readDefinitions(store, tenant, 'all')
+  const plain = await arePlain(store, tenant, shards, definitions)
   await store.command(
     `INSERT INTO usage_rollup
-     SELECT {tenant:UInt32}, meter, subject, bucket, group_values, known_hour, shard, {run:UInt64},
+     SELECT {usage_tenant:UInt32}, meter, subject, bucket, group_values, known_hour, shard, {run:UInt64},
        if(meter = '' OR max(last_key) = 0, sum(quantity), argMax(quantity, last_key)), sum(events),
        sumWithOverflow(digest), item, max(last_key), sum(operations)
-     FROM usage_rows(tenant = {tenant:UInt32}, meter = '*', as_of_ms = {now:Int64}, shards = {shards:Array(UInt64)})
+     FROM ${plain ? PLAIN_USAGE : ANY_USAGE}
      GROUP BY meter, subject, bucket, group_values, known_hour, shard, item`,
-    { tenant, run, shards, now: KNOWN_UNTIL_NOW_MS },
+    {
+      tenant,
+      run,
+      usage_tenant: tenant,
+      usage_asked: '*',
+      usage_as_of_ms: KNOWN_UNTIL_NOW_MS,
+      usage_shards: shards,
+      usage_definitions: definitionsParam([EVERY_EVENT, ...definitions]),
+    },
   )
 }
 
@@ -77,7 +108,7 @@ export async function writeHeads(
      SELECT {tenant:UInt32}, shard, bitShiftLeft(toUInt64({revision:UInt32}), 40) + sum(events) + sum(operations), {run:UInt64},
        transform(shard, {shards:Array(UInt64)}, {covered:Array(UInt64)}, toUInt64(0)), now64(3), toDateTime(max(last_key))
      FROM usage_rollup
-     WHERE tenant = {tenant:UInt32} AND meter = '' AND run = {run:UInt64}
+     WHERE tenant = {tenant:UInt32} AND meter = '' AND shard IN {shards:Array(UInt64)} AND run = {run:UInt64}
        AND bitShiftRight({run:UInt64}, 20) > toUnixTimestamp64Milli(now64(3)) - {within:Int64}
      GROUP BY shard`,
     {

@@ -2,7 +2,9 @@ import type { Logger } from 'pino'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { shardClosesAtMs } from '../../schemas/event/identity.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
+import { advanceCheckpoint } from './checkpoint.ts'
 import {
+  copiesOf,
   type DirtyShard,
   dirtyShards,
   OLD_RUN_AGE_MS,
@@ -20,8 +22,9 @@ export type RebuildDeps = {
   random20: () => number
 }
 
-/** Rebuilt together at most; a shard holds about 10,000 events. */
+/** Rebuilt together at most, in shards and in stored copies: a statement takes memory for each identity. */
 const SHARDS_PER_RUN = 200
+const COPIES_PER_RUN = 1_000_000
 const DIRTY_LIMIT = 2_000
 /** A slice is rebuilt when its ids cannot come any more, give or take this; later changes at most once a minute. */
 const SLICE_SETTLES_MS = 15_000
@@ -32,6 +35,24 @@ export function isRipe(shard: DirtyShard, nowMs: number): boolean {
   const closesAtMs = shardClosesAtMs(shard.shard)
   const open = closesAtMs !== undefined && nowMs < closesAtMs + SLICE_SETTLES_MS
   return !open && nowMs - shard.builtAtMs >= REBUILD_AGAIN_MS
+}
+
+/** Shards in their order, in runs that are not too large; a shard is never divided. */
+export function inRuns(shards: readonly DirtyShard[], copies: ReadonlyMap<number, number>): DirtyShard[][] {
+  const runs: DirtyShard[][] = []
+  let run: DirtyShard[] = []
+  let held = 0
+  for (const shard of shards) {
+    const size = copies.get(shard.shard) ?? 0
+    if (run.length === 0 || run.length === SHARDS_PER_RUN || held + size > COPIES_PER_RUN) {
+      run = []
+      held = 0
+      runs.push(run)
+    }
+    run.push(shard)
+    held += size
+  }
+  return runs
 }
 
 /** A run's number: when it began in ms, then 20 random bits. Below 2^62 until the year 2100. */
@@ -49,8 +70,12 @@ export function runNumber(startedAtMs: number, random20: number): string {
 export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promise<number> {
   const { store, now, random20 } = deps
   const ripe = (await dirtyShards(store, tenant, DIRTY_LIMIT)).filter((shard) => isRipe(shard, now()))
-  for (let from = 0; from < ripe.length; from += SHARDS_PER_RUN) {
-    const shards = ripe.slice(from, from + SHARDS_PER_RUN)
+  const copies = await copiesOf(
+    store,
+    tenant,
+    ripe.map((one) => one.shard),
+  )
+  for (const shards of inRuns(ripe, copies)) {
     const { startedAtMs, revision } = await startRun(store, tenant)
     const run = runNumber(startedAtMs, random20())
     await writeRollup(
@@ -61,6 +86,7 @@ export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promis
     )
     await writeHeads(store, tenant, shards, run, revision)
   }
+  if (ripe.length > 0) await advanceCheckpoint(store, tenant)
   return ripe.length
 }
 

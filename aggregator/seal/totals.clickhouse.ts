@@ -1,3 +1,4 @@
+import { exactUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
@@ -7,10 +8,11 @@ export async function identityTotals(
   tenant: TenantId,
   knownBeforeMs: number,
 ): Promise<{ eventCount: string; digest: string }> {
+  const identities = await exactUsage(store, { tenant, meters: [''], asOfMs: knownBeforeMs, subjects: 'everything' })
   const [row] = await store.query<{ count: string; digest_text: string }>(
     `SELECT toString(sum(events)) AS count, toString(sumWithOverflow(digest)) AS digest_text
-     FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = {as_of_ms:Int64}, shards = [])`,
-    { tenant, as_of_ms: knownBeforeMs },
+     FROM ${identities.sql}`,
+    identities.params,
   )
   return { eventCount: row?.count ?? '0', digest: row?.digest_text ?? '0' }
 }

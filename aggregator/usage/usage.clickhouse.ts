@@ -1,3 +1,4 @@
+import { exactUsage, type UsageTable } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
 import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
@@ -31,8 +32,8 @@ const BEHIND =
   'HAVING (start_ms, subject_name, groups) > ({after_ms:Int64}, {after:String}, {after_groups:Array(String)})'
 const SUM: Aggregated = { aggregation: 'sum' }
 
-/** The statement and its parameters: a pure function of the query. */
-export function usageSql(query: UsageQuery): { sql: string; params: ClickHouseParams } {
+/** The statement over a table of usage, and its parameters: a pure function of both. */
+export function usageSql(query: UsageQuery, usage: UsageTable): { sql: string; params: ClickHouseParams } {
   const aggregated = query.aggregated ?? SUM
   const groups = query.groups.map((place) => `group_values[${Math.trunc(place)}]`).join(', ')
   const span = { startMs: 'greatest(start_ms, {from_ms:Int64})', endMs: 'end_ms' }
@@ -49,23 +50,17 @@ export function usageSql(query: UsageQuery): { sql: string; params: ClickHousePa
       ${query.bySubject ? 'subject' : "''"} AS subject_name,
       CAST([${groups}], 'Array(String)') AS groups,
       toString(${quantityOf(aggregated, span)}) AS quantity_text, toString(${events}) AS events_text
-    FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String},
-      from_ms = ${fromBefore ? '0' : '{from_ms:Int64}'}, to_ms = {to_ms:Int64}, as_of_ms = {as_of_ms:Int64})
+    FROM ${usage.sql}
     ${fromBefore ? spans : ''}
-    ${query.subjects.length > 0 ? 'WHERE subject IN {subjects:Array(String)}' : ''}
     GROUP BY start_ms, ${fromBefore ? 'end_ms, ' : ''}subject_name, groups
     ${query.after ? BEHIND : ''}
     ORDER BY start_ms, subject_name, groups
     LIMIT ${Math.trunc(query.limit ?? MAX_USAGE_ROWS) + 1}`
   const { after } = query
   const params = {
-    tenant: query.tenant,
-    meter: query.meter,
+    ...usage.params,
     from_ms: query.fromMs,
-    to_ms: query.toMs,
-    as_of_ms: query.asOfMs ?? KNOWN_UNTIL_NOW_MS,
     starts: query.startsMs,
-    subjects: query.subjects,
     ...(fromBefore ? { ends: endsOf(query) } : {}),
     ...(after ? { after_ms: after.startMs, after: after.subject, after_groups: after.groupValues } : {}),
   }
@@ -78,7 +73,14 @@ function endsOf({ startsMs, toMs }: UsageQuery): number[] {
 
 /** One row more than the limit, if there are more. */
 export async function readUsage(store: ClickHouseStore, query: UsageQuery): Promise<UsageRow[]> {
-  const { sql, params } = usageSql(query)
+  const { tenant, meter, subjects, fromMs, toMs, asOfMs = KNOWN_UNTIL_NOW_MS } = query
+  const fromBefore = readsFromBefore(query.aggregated ?? SUM)
+  const usage = await exactUsage(store, {
+    ...{ tenant, meters: [meter], asOfMs, toMs },
+    ...(fromBefore ? {} : { fromMs }),
+    subjects: subjects.length > 0 ? subjects : 'everything',
+  })
+  const { sql, params } = usageSql(query, usage)
   const rows = await store.query<{
     start_ms: number | string
     subject_name: string

@@ -1,3 +1,4 @@
+import { exactUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import { parseSum } from '../../schemas/quantity.ts'
 import { toMicro } from './limit.ts'
@@ -12,20 +13,17 @@ export async function usedMicro(
   window: QuotaWindow,
   subjects: readonly string[],
 ): Promise<Map<string, bigint>> {
+  const usage = await exactUsage(store, {
+    tenant: window.tenant,
+    meters: [window.meter],
+    subjects,
+    fromMs: window.startMs,
+    toMs: window.endMs,
+    asOfMs: KNOWN_UNTIL_NOW_MS,
+  })
   const rows = await store.query<{ subject: string; used: string }>(
-    `SELECT subject, toString(sum(quantity)) AS used
-     FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {to_ms:Int64},
-       as_of_ms = {as_of_ms:Int64})
-     WHERE subject IN {subjects:Array(String)}
-     GROUP BY subject`,
-    {
-      tenant: window.tenant,
-      meter: window.meter,
-      subjects,
-      from_ms: window.startMs,
-      to_ms: window.endMs,
-      as_of_ms: KNOWN_UNTIL_NOW_MS,
-    },
+    `SELECT subject, toString(sum(quantity)) AS used FROM ${usage.sql} GROUP BY subject`,
+    usage.params,
   )
   return new Map(rows.map((row) => [row.subject, toMicro(parseSum(row.used))]))
 }

@@ -1,3 +1,4 @@
+import { openUsage, type UsageTable } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
@@ -15,13 +16,18 @@ const BYTES_PER_STATEMENT = 64 * 1024
 export async function readTogether(
   store: ClickHouseStore,
   tenantId: TenantId,
-  knownBefore: Date,
+  asOfMs: number,
   aggregated: Aggregated,
-  alike: readonly UsageRequest[],
+  alike: Requests,
 ): Promise<Map<string, MeteredUsage>> {
   const found = new Map<string, MeteredUsage>()
-  for (const part of partsOf(alike.filter((request) => request.subjects.length > 0)))
-    for (const [key, usage] of await readPart(store, tenantId, knownBefore, aggregated, part)) found.set(key, usage)
+  const [{ meter, startMs, endMs: toMs }] = alike
+  const usageOf = await openUsage(store, { tenant: tenantId, meters: [meter], asOfMs })
+  for (const part of partsOf(alike.filter((request) => request.subjects.length > 0))) {
+    const subjects = [...new Set(part.flatMap((request) => request.subjects))]
+    const table = usageOf({ toMs, subjects, ...(readsFromBefore(aggregated) ? {} : { fromMs: startMs }) })
+    for (const [key, usage] of await readPart(store, table, aggregated, part)) found.set(key, usage)
+  }
   return found
 }
 
@@ -49,12 +55,11 @@ function partsOf(requests: readonly UsageRequest[]): Requests[] {
 
 async function readPart(
   store: ClickHouseStore,
-  tenantId: TenantId,
-  knownBefore: Date,
+  table: UsageTable,
   aggregated: Aggregated,
   requests: Requests,
 ): Promise<[string, MeteredUsage][]> {
-  const [{ meter, startMs, endMs }] = requests
+  const [{ startMs, endMs }] = requests
   const fromBefore = readsFromBefore(aggregated)
   const within = fromBefore ? 'bucket >= fromUnixTimestamp64Milli({start_ms:Int64})' : 'true'
   const pairs = requests.flatMap(({ subjects }, place) => [...new Set(subjects)].map((subject) => ({ subject, place })))
@@ -64,21 +69,16 @@ async function readPart(
        toString(sumIf(events, ${within})),
        toString(sumWithOverflowIf(digest, ${within}))
      ] AS found
-     FROM exact_usage(tenant = {tenant:UInt32}, meter = {meter:String}, from_ms = {from_ms:Int64}, to_ms = {end_ms:Int64},
-       as_of_ms = {as_of_ms:Int64})
+     FROM ${table.sql} AS usage
      INNER JOIN (
        SELECT pair.1 AS place, pair.2 AS subject
        FROM (SELECT arrayJoin(arrayZip({places:Array(UInt32)}, {subjects:Array(String)})) AS pair)
      ) AS asked USING (subject)
-     WHERE subject IN {subjects:Array(String)}
      GROUP BY place`,
     {
-      tenant: tenantId,
-      meter,
+      ...table.params,
       start_ms: startMs,
       end_ms: endMs,
-      from_ms: fromBefore ? 0 : startMs,
-      as_of_ms: knownBefore.getTime(),
       places: pairs.map(({ place }) => place),
       subjects: pairs.map(({ subject }) => subject),
     },

@@ -1,5 +1,11 @@
 import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
-import { isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
+import {
+  exactUsage,
+  openUsage,
+  type UsageFilter,
+  type UsageTable,
+} from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { type Aggregated, isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
@@ -16,8 +22,9 @@ const NOTHING: MeteredUsage = { quantity: ZERO, events: 0, digest: 0n }
 const DIGEST_MODULUS = 1n << 128n
 
 /**
- * Reads the exact-usage view: one statement for all requests with the same meter and period. Where the usage of several
- * subjects is not the sum of theirs, subjects are read together, request by request within the statement.
+ * Reads exact usage: one statement for all requests of a period whose meters add up, since planning one takes longer
+ * than reading what it finds. Where the usage of several subjects is not the sum of theirs, subjects are read together,
+ * request by request within a statement for each meter.
  */
 export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader {
   return {
@@ -25,33 +32,45 @@ export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader
       const usage = new Map<string, MeteredUsage>(requests.map((request) => [request.key, NOTHING]))
       const meters = [...new Set(requests.map((request) => request.meter))]
       const aggregations = await readAggregations(store, tenantId, meters)
-      const readAlike = async (alike: [UsageRequest, ...UsageRequest[]]): Promise<void> => {
-        const aggregated = aggregations.get(alike[0].meter)
-        // Postgres has the meter and ClickHouse not yet: usage that could not be read is never 0.
-        if (!aggregated)
-          throw new Problem('unavailable', `Meter ${alike[0].meter} is not known to the usage store yet.`)
-        if (!isAdditive(aggregated)) {
-          const together = await readTogether(store, tenantId, knownBefore, aggregated, alike)
-          for (const [key, found] of together) usage.set(key, found)
-          return
-        }
-        const bySubject = await readSubjects(store, tenantId, knownBefore, alike)
-        for (const { key, subjects } of alike) {
-          usage.set(key, subjects.map((subject) => bySubject.get(subject) ?? NOTHING).reduce(sumOf, NOTHING))
+      // Postgres has the meter and ClickHouse not yet: usage that could not be read is never 0.
+      const unknown = meters.find((meter) => !aggregations.has(meter))
+      if (unknown !== undefined)
+        throw new Problem('unavailable', `Meter ${unknown} is not known to the usage store yet: it is within seconds.`)
+      const addsUp = ({ meter }: UsageRequest) => isAdditive(aggregations.get(meter) as Aggregated)
+      const asOfMs = knownBefore.getTime()
+      const add = async (added: readonly UsageRequest[]): Promise<void> => {
+        if (added.length === 0) return
+        const usageOf = await openUsage(store, { tenant: tenantId, meters: [...new Set(added.map(meterOf))], asOfMs })
+        for (const alike of groupAlike(added, () => '')) {
+          const found = await readAdditive(store, usageOf, alike)
+          for (const { key, meter, subjects } of alike) {
+            const usages = subjects.map((subject) => found.get(`${meter} ${subject}`) ?? NOTHING)
+            usage.set(key, usages.reduce(sumOf, NOTHING))
+          }
         }
       }
-      // At once: to plan a statement takes longer than to read what it finds. The store bounds how many.
-      await Promise.all(groupAlike(requests).map(readAlike))
+      const addTogether = async (alike: Requests): Promise<void> => {
+        const aggregated = aggregations.get(alike[0].meter) as Aggregated
+        for (const [key, found] of await readTogether(store, tenantId, asOfMs, aggregated, alike)) usage.set(key, found)
+      }
+      const others = requests.filter((request) => !addsUp(request))
+      // At once: the store bounds how many.
+      await Promise.all([add(requests.filter(addsUp)), ...groupAlike(others, meterOf).map(addTogether)])
       return usage
     },
     identityTotals: (tenantId, knownBefore) => readIdentityTotals(store, tenantId, knownBefore),
   }
 }
 
-function groupAlike(requests: readonly UsageRequest[]): [UsageRequest, ...UsageRequest[]][] {
-  const groups = new Map<string, [UsageRequest, ...UsageRequest[]]>()
+const meterOf = ({ meter }: UsageRequest) => meter
+
+type Requests = [UsageRequest, ...UsageRequest[]]
+
+/** Requests of the same period that are also the same otherwise. */
+function groupAlike(requests: readonly UsageRequest[], otherwise: (request: UsageRequest) => string): Requests[] {
+  const groups = new Map<string, Requests>()
   for (const request of requests) {
-    const key = `${request.startMs} ${request.endMs} ${request.meter}`
+    const key = `${request.startMs} ${request.endMs} ${otherwise(request)}`
     const group = groups.get(key)
     if (group) group.push(request)
     else groups.set(key, [request])
@@ -59,19 +78,18 @@ function groupAlike(requests: readonly UsageRequest[]): [UsageRequest, ...UsageR
   return [...groups.values()]
 }
 
-async function readSubjects(
+/** Usage of all that the requests name, by meter and subject. */
+async function readAdditive(
   store: ClickHouseStore,
-  tenantId: TenantId,
-  knownBefore: Date,
-  alike: [UsageRequest, ...UsageRequest[]],
+  usageOf: (filter: UsageFilter) => UsageTable,
+  alike: Requests,
 ): Promise<Map<string, MeteredUsage>> {
-  const subjects = [...new Set(alike.flatMap((request) => request.subjects))]
-  const bySubject = new Map<string, MeteredUsage>()
-  for (const part of partsOf(subjects)) {
-    for (const [subject, usage] of await readPart(store, tenantId, knownBefore, alike[0], part))
-      bySubject.set(subject, usage)
+  const [{ startMs: fromMs, endMs: toMs }] = alike
+  const found = new Map<string, MeteredUsage>()
+  for (const subjects of partsOf([...new Set(alike.flatMap((request) => request.subjects))])) {
+    for (const [place, usage] of await readPart(store, usageOf({ fromMs, toMs, subjects }))) found.set(place, usage)
   }
-  return bySubject
+  return found
 }
 
 /** Subjects in their order, in parts that fit a statement. */
@@ -93,27 +111,17 @@ export function partsOf(subjects: readonly string[]): string[][] {
   return parts
 }
 
-async function readPart(
-  store: ClickHouseStore,
-  tenantId: TenantId,
-  knownBefore: Date,
-  { meter, startMs, endMs }: UsageRequest,
-  subjects: readonly string[],
-): Promise<[string, MeteredUsage][]> {
-  const rows = await store.query<{ subject: string; quantity_text: string; events_text: string; digest_text: string }>(
+async function readPart(store: ClickHouseStore, usage: UsageTable): Promise<[string, MeteredUsage][]> {
+  const rows = await store.query<{ place: string; quantity_text: string; events_text: string; digest_text: string }>(
     // Wider than what is summed, so that no sum overflows: what is too much for an invoice is for rating to say.
-    `SELECT subject, toString(sum(toDecimal256(quantity, 12))) AS quantity_text, toString(sum(events)) AS events_text,
-       toString(sumWithOverflow(digest)) AS digest_text
-     FROM usage_rows(tenant = {tenant:UInt32}, meter = {meter:String}, as_of_ms = {as_of_ms:Int64}, shards = [])
-     -- As exact_usage does, whose own layer costs a third of the planning.
-     WHERE bucket >= toDateTime(intDiv({from_ms:Int64}, 1000), 'UTC')
-       AND bucket < toDateTime(intDiv({to_ms:Int64}, 1000), 'UTC')
-       AND subject IN {subjects:Array(String)}
-     GROUP BY subject`,
-    { tenant: tenantId, meter, from_ms: startMs, to_ms: endMs, as_of_ms: knownBefore.getTime(), subjects },
+    `SELECT meter || ' ' || subject AS place, toString(sum(toDecimal256(quantity, 12))) AS quantity_text,
+       toString(sum(events)) AS events_text, toString(sumWithOverflow(digest)) AS digest_text
+     FROM ${usage.sql}
+     GROUP BY meter, subject`,
+    usage.params,
   )
   return rows.map((row) => [
-    row.subject,
+    row.place,
     { quantity: parseSum(row.quantity_text), events: Number(row.events_text), digest: BigInt(row.digest_text) },
   ])
 }
@@ -123,10 +131,14 @@ async function readIdentityTotals(
   tenantId: TenantId,
   knownBefore: Date,
 ): Promise<IdentityTotals> {
+  const identities = await exactUsage(store, {
+    ...{ tenant: tenantId, meters: [''], subjects: 'everything' },
+    asOfMs: knownBefore.getTime(),
+  })
   const rows = await store.query<{ events_text: string; digest_text: string }>(
     `SELECT toString(sum(events)) AS events_text, toString(sumWithOverflow(digest)) AS digest_text
-     FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = {as_of_ms:Int64}, shards = [])`,
-    { tenant: tenantId, as_of_ms: knownBefore.getTime() },
+     FROM ${identities.sql}`,
+    identities.params,
   )
   const [row] = rows
   if (row === undefined) throw new Problem('calculation_failed', 'The usage store did not count its identities.')

@@ -9,7 +9,6 @@ import { openUsageStore } from '../support/embedded-stores.ts'
 import { logRow, NOVEMBER_20, usageEvent } from '../support/log-events.ts'
 import { drawSeed, randomOf } from '../support/random.ts'
 import { createAggregationsWorld, METERS } from './aggregations-world.ts'
-import { alterView, soundView } from './planted-views.ts'
 
 let store: ClickHouseStore
 const seed = drawSeed('aggregations')
@@ -34,7 +33,7 @@ const KNOWN_MS = Date.UTC(2026, 10, 20, 12, 30)
 const METER = { event_type: 'llm.request', aggregation: 'max', value: 'tokens' } as const
 
 /** An event, an hour later its void, and a rebuild after each: what was known before the void, and now. */
-async function voidedAfterRebuild(tenant: number): Promise<string[]> {
+async function voidedAfterRebuild(tenant: number, reads = store): Promise<string[]> {
   await copyMeter(store, tenant, 'peak', METER, { revision: 1 })
   const events = [
     usageEvent('voided', { tenant, data: { tokens: 7 } }),
@@ -63,7 +62,7 @@ async function voidedAfterRebuild(tenant: number): Promise<string[]> {
       bySubject: false,
       asOfMs,
     }
-    const { quantity, events } = await readTotal(store, query)
+    const { quantity, events } = await readTotal(reads, query)
     answers.push(`${quantity} of ${events}`)
   }
   return answers
@@ -74,10 +73,23 @@ test('a void takes effect when it became known, also where the rollup was rebuil
   expect(await voidedAfterRebuild(2)).toEqual(['7 of 2', '7 of 2', '3 of 1'])
 }, 300_000)
 
+/** A reading that does not ask when operations became known. */
+function forgettingOperations(sound: ClickHouseStore): ClickHouseStore {
+  const condition = /OR \(\{every:UInt8\} = 0 AND operations_hour >= .*\)/
+  let forgotten = 0
+  return {
+    ...sound,
+    query: (sql, params) => {
+      if (condition.test(sql)) forgotten += 1
+      else if (sql.includes('usage_from_rollup') && forgotten === 0)
+        throw new Error('Live shards are found otherwise now: plant the bug anew')
+      return sound.query(sql.replace(condition, ''), params)
+    },
+  }
+}
+
 /** Invariant 9: the test above fails where a rollup shows what was corrected after the moment that is asked for. */
 test('a view that reads corrected rollups as of a moment before the correction is found out', async () => {
-  await alterView(store, "OR ({meter:String} != '' AND operations_hour >= toStartOfHour(as_of))", '')
-  const answers = await voidedAfterRebuild(3)
-  await soundView(store)
+  const answers = await voidedAfterRebuild(3, forgettingOperations(store))
   expect(answers).toEqual(['7 of 2', '3 of 1', '3 of 1'])
 }, 300_000)

@@ -4,43 +4,54 @@ import { schemaFile } from '../../schemas/files.ts'
 
 /** Every copy counts: events are no longer brought together by identity. */
 export function countCopies(store: ClickHouseStore): Promise<void> {
-  return alterView(store, 'GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, version\n')
+  return changeView(store, [['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, version\n']])
 }
 
 /** A rebuild adds to what is there: the rows of every run are read, not those of the head's. */
 export function readEveryRun(store: ClickHouseStore): Promise<void> {
-  return alterView(
-    store,
-    'AND (shard, run) IN (SELECT shard, run FROM shards_known)',
-    'AND shard IN (SELECT shard FROM shards_known WHERE run > 0)',
-  )
+  return changeView(store, [
+    [
+      'AND (shard, run) IN (SELECT shard, run FROM shards_known)',
+      'AND shard IN (SELECT shard FROM shards_known WHERE run > 0)',
+    ],
+    ['AND (shard, run) IN (\n', 'AND (shard, 0) IN (\n'],
+    ['SELECT shard, argMax(run, (shard_heads.version, shard_heads.built_at))\n', 'SELECT shard, 0\n'],
+  ])
 }
 
 /** What is known later counts too: the W of a seal is not looked at where events are read. */
 export function forgetSeals(store: ClickHouseStore): Promise<void> {
-  return alterView(store, 'AND known_at < as_of\n', '\n')
+  return changeView(store, [
+    ['AND known_at < as_of\n', '\n'],
+    ["AND known_at < fromUnixTimestamp64Milli({as_of_ms:Int64}, 'UTC')\n", '\n'],
+  ])
 }
 
-/** The view as the product has it. */
+/** The views as the product has them. */
 export function soundView(store: ClickHouseStore): Promise<void> {
-  return alterView(store, '', '')
+  return changeView(store, [])
 }
 
-/** Replaces usage_rows by the product's own text with one change; the change must fit, or there is no planted bug. */
-export function alterView(store: ClickHouseStore, from: string, to: string): Promise<void> {
-  return changeView(store, [[from, to]])
-}
+const VIEWS = [
+  [' usage_rows AS', 'clickhouse/0005-usage-views.sql'],
+  [' usage_from_rollup AS', 'clickhouse/0007-shard-checkpoints.sql'],
+  [' usage_from_events AS', 'clickhouse/0007-shard-checkpoints.sql'],
+] as const
 
+/**
+ * Replaces the views that count by the product's own text with changes, each wherever it fits; it must fit somewhere, or
+ * there is no planted bug.
+ */
 export async function changeView(
   store: ClickHouseStore,
   changes: readonly (readonly [from: string, to: string])[],
 ): Promise<void> {
-  const view = statementsOf(schemaFile('clickhouse/0005-usage-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
-  let changed = view ?? ''
-  for (const [from, to] of changes) {
-    if (!changed.includes(from)) throw new Error(`usage_rows no longer has the text ${from}: plant the bug anew`)
-    changed = changed.replace(from, to)
+  const texts = VIEWS.map(([name, file]) => statementsOf(schemaFile(file)).find((sql) => sql.includes(name)) ?? '')
+  for (const [from] of changes) {
+    if (!texts.some((text) => text.includes(from))) throw new Error(`No view has the text ${from}: plant the bug anew`)
   }
-  await store.command('DROP VIEW usage_rows')
-  await store.command(changed)
+  for (const text of texts) {
+    // CREATE OR REPLACE stands in each.
+    await store.command(changes.reduce((changed, [from, to]) => changed.replace(from, to), text))
+  }
 }

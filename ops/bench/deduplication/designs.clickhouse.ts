@@ -3,7 +3,8 @@ import { copyVersion } from '../../../aggregator/meters/meter.clickhouse.ts'
 import { defineMeter } from '../../../aggregator/meters/meter.ts'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { rebuildTenant } from '../../../aggregator/rebuild/rebuild.ts'
-import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
+import { exactUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import { encodeLogRows, type LogRow } from '../../../schemas/event/usage-batch.avro.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { EVENT_TYPE } from '../events.ts'
@@ -38,15 +39,15 @@ async function identityShards(store: ClickHouseStore, tenant: TenantId): Promise
       rebuiltMs = nowMs
       await rebuildTenant({ store, logger: pino({ level: 'silent' }), now: () => nowMs, random20: () => run++ }, tenant)
     },
-    usage: () =>
-      bySubject(
-        store,
-        `SELECT subject, toString(sum(quantity)) AS used
-         FROM exact_usage(tenant = {tenant:UInt32}, meter = 'context_tokens', from_ms = 0, to_ms = {to:Int64},
-           as_of_ms = {to:Int64})
-         GROUP BY subject`,
-        { tenant, to: KNOWN_UNTIL_NOW_MS },
-      ),
+    usage: async () => {
+      const { sql, params } = await exactUsage(store, {
+        tenant,
+        meters: ['context_tokens'],
+        asOfMs: KNOWN_UNTIL_NOW_MS,
+        subjects: 'everything',
+      })
+      return bySubject(store, `SELECT subject, toString(sum(quantity)) AS used FROM ${sql} GROUP BY subject`, params)
+    },
   }
 }
 
@@ -93,7 +94,7 @@ function eventsOf(source: string): string {
   return `FROM (SELECT tupleElement(batch, 'events') AS events FROM ${source}) ARRAY JOIN events AS event`
 }
 
-async function bySubject(store: ClickHouseStore, sql: string, params: Record<string, string | number> = {}) {
+async function bySubject(store: ClickHouseStore, sql: string, params: ClickHouseParams = {}) {
   const rows = await store.query<{ subject: string; used: string }>(sql, params)
   return new Map(rows.map(({ subject, used }) => [subject, used]))
 }

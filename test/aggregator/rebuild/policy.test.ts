@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { v7 } from 'uuid'
 import { describe, expect, test } from 'vitest'
-import { isRipe, runNumber } from '../../../aggregator/rebuild/rebuild.ts'
+import { inRuns, isRipe, runNumber } from '../../../aggregator/rebuild/rebuild.ts'
 import { FIRST_OPAQUE_SHARD, SHARD_SLICE_MS, shardOf } from '../../../schemas/event/identity.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
@@ -26,6 +26,26 @@ describe('a dirty shard is ripe for a rebuild', () => {
   test('always, a minute after the last time, if its ids are opaque: it never closes', () => {
     expect(isRipe(dirty(FIRST_OPAQUE_SHARD + 5, 0), NOW)).toBe(true)
     expect(isRipe(dirty(FIRST_OPAQUE_SHARD + 5, NOW - 1_000), NOW)).toBe(false)
+  })
+})
+
+describe('shards rebuilt together', () => {
+  test('are all of them in their order, at most 200, and no more than a million copies unless one alone holds more', () => {
+    const sizes = fc.array(fc.oneof(fc.nat(2_000), fc.nat(3_000_000)), { maxLength: 450 })
+    fc.assert(
+      fc.property(sizes, (sizes) => {
+        const shards = sizes.map((_, shard) => dirty(shard, 0))
+        const runs = inRuns(shards, new Map(sizes.entries()))
+        expect(runs.flat()).toEqual(shards)
+        for (const [place, run] of runs.entries()) {
+          const held = run.reduce((sum, { shard }) => sum + sizes[shard]!, 0)
+          expect(run.length).toBeLessThanOrEqual(200)
+          expect(run.length === 1 || held <= 1_000_000).toBe(true)
+          const next = runs[place + 1]?.[0]
+          if (next) expect(run.length === 200 || held + sizes[next.shard]! > 1_000_000).toBe(true)
+        }
+      }),
+    )
   })
 })
 

@@ -1,0 +1,121 @@
+import type { Visible } from '../http/scope.ts'
+import { type Definition, definitionsParam, EVERY_EVENT, readDefinitions } from './definitions.clickhouse.ts'
+import { AS_OF_HOUR, readCheckpoint, shardStateSql } from './shard-state.clickhouse.ts'
+import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from './store.ts'
+
+export type UsageOf = {
+  tenant: number
+  /** The meter '' counts every event once; it is asked for alone. */
+  meters: readonly string[]
+  /** What was known before this moment; KNOWN_UNTIL_NOW_MS for everything. */
+  asOfMs: number
+}
+/** Times are half-open, in whole minutes; all times when not given. An empty list of subjects is nobody. */
+export type UsageFilter = { fromMs?: number; toMs?: number; subjects: Visible }
+export type UsageTable = { sql: string; params: ClickHouseParams }
+
+/** Shards that one statement names at most. Beyond, the view finds them itself, which takes longer the more there are. */
+const MAX_LIVE = 10_000
+/** Rows from the events of `usage_shards`: of meters and shards that are plain, and of any. */
+export const PLAIN_USAGE = `usage_from_events(tenant = {usage_tenant:UInt32}, shards = {usage_shards:Array(UInt64)},
+  as_of_ms = {usage_as_of_ms:Int64}, definitions = {usage_definitions:String})`
+export const ANY_USAGE = `usage_rows(tenant = {usage_tenant:UInt32}, meter = {usage_asked:String},
+  as_of_ms = {usage_as_of_ms:Int64}, shards = {usage_shards:Array(UInt64)})`
+const COLUMNS = 'meter, shard, subject, bucket, group_values, quantity, events, digest, item, last_key'
+
+/**
+ * Exact usage as the text of a table, for FROM, and its parameters, whose names begin with `usage_`: the rows of the view
+ * `exact_usage`, with their meter. It first asks which shards are live, so that a statement holds no more than it needs:
+ * nested views are planned again at each layer, which costs more than to read. Shards may be rebuilt meanwhile: what
+ * was live is counted from its events whether it was rebuilt or not, and of the others the run is read that is newest
+ * then. So a table may be asked for several statements, and none knows less than there was at first.
+ */
+export async function openUsage(
+  store: ClickHouseStore,
+  { tenant, meters, asOfMs }: UsageOf,
+): Promise<(filter: UsageFilter) => UsageTable> {
+  const definitions = meters.includes('') ? [EVERY_EVENT] : await readDefinitions(store, tenant, meters)
+  const live = await liveShards(store, tenant, asOfMs, definitions)
+  const many = live.length > MAX_LIVE
+  const plain = !many && live.length > 0 && (await arePlain(store, tenant, live, definitions))
+  const rollup = `SELECT ${COLUMNS} FROM usage_from_rollup(tenant = {usage_tenant:UInt32},
+    meters = {usage_meters:Array(String)}, subjects = {usage_subjects:Array(String)}, everybody = {usage_everybody:UInt8}, from_ms = {usage_from_ms:Int64},
+    to_ms = {usage_to_ms:Int64}, as_of_ms = {usage_as_of_ms:Int64}, live = {usage_shards:Array(UInt64)})`
+  const events = plain ? PLAIN_USAGE : ANY_USAGE
+  return (filter) => {
+    const fromEvents = `SELECT ${COLUMNS} FROM ${events} WHERE ${conditionsOf(filter)}`
+    const parts = [...(many ? [] : [rollup]), ...(live.length > 0 ? [fromEvents] : [])]
+    return {
+      sql: `(${parts.join(' UNION ALL ')})`,
+      params: {
+        usage_tenant: tenant,
+        usage_meters: meters,
+        usage_asked: meters.length === 1 ? (meters[0] ?? '') : '*',
+        usage_as_of_ms: asOfMs,
+        usage_shards: many ? [] : live,
+        usage_definitions: definitionsParam(definitions),
+        usage_from_ms: filter.fromMs ?? 0,
+        usage_to_ms: filter.toMs ?? KNOWN_UNTIL_NOW_MS,
+        usage_everybody: filter.subjects === 'everything' ? 1 : 0,
+        usage_subjects: filter.subjects === 'everything' ? [] : filter.subjects,
+      },
+    }
+  }
+}
+
+/** The same for one statement. */
+export async function exactUsage(store: ClickHouseStore, selection: UsageOf & UsageFilter): Promise<UsageTable> {
+  return (await openUsage(store, selection))(selection)
+}
+
+/** Conditions that are not there need not be planned. */
+function conditionsOf({ fromMs, toMs, subjects }: UsageFilter): string {
+  return [
+    'meter IN {usage_meters:Array(String)}',
+    ...(fromMs === undefined ? [] : ["bucket >= toDateTime(intDiv({usage_from_ms:Int64}, 1000), 'UTC')"]),
+    ...(toMs === undefined ? [] : ["bucket < toDateTime(intDiv({usage_to_ms:Int64}, 1000), 'UTC')"]),
+    ...(subjects === 'everything' ? [] : ['subject IN {usage_subjects:Array(String)}']),
+  ].join(' AND ')
+}
+
+/**
+ * Shards whose usage is read from their events: those dirty, not yet built with the meters, changed in the hour of
+ * as_of, or with operations known since it began, which their rollup already contains.
+ */
+async function liveShards(
+  store: ClickHouseStore,
+  tenant: number,
+  asOfMs: number,
+  definitions: readonly Definition[],
+): Promise<number[]> {
+  const checkpoint = await readCheckpoint(store, tenant)
+  const revision = Math.max(0, ...definitions.map((one) => one.revision))
+  const state = shardStateSql({ tenant, checkpoint, revision, asOfMs })
+  const rows = await store.query<{ shard_text: string }>(
+    `SELECT toString(shard) AS shard_text FROM ${state.sql}
+     WHERE dirty
+       OR version < bitShiftLeft({revision:UInt64}, 40)
+       OR ({as_of_ms:Int64} > {state_hour_ms:Int64} AND last_known_hour >= ${AS_OF_HOUR})
+       OR ({every:UInt8} = 0 AND operations_hour >= ${AS_OF_HOUR})`,
+    { ...state.params, revision, as_of_ms: asOfMs, every: definitions.includes(EVERY_EVENT) ? 1 : 0 },
+  )
+  return rows.map((row) => Number(row.shard_text))
+}
+
+/** Whether the text for plain meters may count these shards: operations change what counts, but not how many came. */
+export async function arePlain(
+  store: ClickHouseStore,
+  tenant: number,
+  shards: readonly number[],
+  definitions: readonly Definition[],
+): Promise<boolean> {
+  if (definitions.includes(EVERY_EVENT)) return true
+  if (!definitions.every((one) => one.plain)) return false
+  const rows = await store.query(
+    `SELECT 1 AS found FROM events
+     WHERE tenant = {tenant:UInt32} AND shard IN {shards:Array(UInt64)} AND startsWith(type, 'tallyline.')
+     LIMIT 1`,
+    { tenant, shards },
+  )
+  return rows.length === 0
+}
