@@ -47,7 +47,7 @@ function readMeters(app: App, deps: MeterDeps): void {
   app.get(
     '/api/v1/meters/:slug',
     {
-      config: { permission: 'billing:meters:read' },
+      config: { permission: 'billing:meters:read', scoped: true },
       schema: {
         summary: 'A meter: its newest version, all of them if there are several, and how far it is computed.',
         params: Path,
@@ -55,16 +55,17 @@ function readMeters(app: App, deps: MeterDeps): void {
       },
     },
     async (request) => {
-      const { tenantId } = request.caller
+      const { tenantId, scope } = request.caller
       const meter = await withTenant(deps.pool, tenantId, (tx) => findMeter(tx, request.params.slug))
       if (!meter) throw new Problem('not_found', `There is no meter ${request.params.slug}`)
-      return detailOf(meter, await rebuildProgress(deps, tenantId, meter))
+      // Shards tell how much the whole tenant sends.
+      return detailOf(meter, scope === 'everything' ? await rebuildProgress(deps, tenantId, meter) : undefined)
     },
   )
   app.get(
     '/api/v1/meters',
     {
-      config: { permission: 'billing:meters:read' },
+      config: { permission: 'billing:meters:read', scoped: true },
       schema: {
         summary: 'All meters that are not archived.',
         response: {

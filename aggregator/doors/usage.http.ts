@@ -79,7 +79,7 @@ export function usageDoor(app: App, deps: UsageDeps): void {
   app.get(
     '/api/v1/usage',
     {
-      config: { permission: 'billing:usage:read' },
+      config: { permission: 'billing:usage:read', scoped: true },
       schema: {
         summary: 'Exact usage of meters, as known now or at an earlier moment; as JSON or CSV.',
         querystring: UsageQueryString,
@@ -89,7 +89,7 @@ export function usageDoor(app: App, deps: UsageDeps): void {
     async (request, reply) => {
       const { meters, input } = readQuery(request.query)
       const answers: UsageAnswer[] = []
-      for (const meter of meters) answers.push(await queryUsage(deps, request.caller.tenantId, { ...input, meter }))
+      for (const meter of meters) answers.push(await queryUsage(deps, request.caller, { ...input, meter }))
       if (request.query.format === 'csv' || wantsCsv(request.query.format, request.headers.accept)) {
         const [next] = answers.flatMap((answer) => answer.next_cursor ?? [])
         if (next !== undefined) reply.header('x-next-cursor', next)

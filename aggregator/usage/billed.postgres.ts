@@ -1,26 +1,35 @@
+import type { Scope } from '../../schemas/http/scope.ts'
 import type { TenantTransaction } from '../../schemas/postgres/tenant.postgres.ts'
 
-/** The customer that a text names, $1: its id, or else its external key. */
-const CUSTOMER = `
-  SELECT id FROM customers WHERE external_key = $1 OR id::text = $1 ORDER BY id::text = $1 DESC LIMIT 1`
+export type KnownCustomer = { id: string; subjects: string[] }
 
-/** The subjects of a customer, given its external key or id; undefined if there is no such customer. */
-export async function customerSubjects(tx: TenantTransaction, customer: string): Promise<string[] | undefined> {
-  const { rows } = await tx.query<{ subjects: string[] }>(
-    `SELECT ARRAY(
+/**
+ * The customer that an id, or else an external key names, of those in the scope: the others are not there, as if nobody
+ * had made them. Whoever sees some subjects only sees no customer at all.
+ */
+export async function findCustomer(
+  tx: TenantTransaction,
+  customer: string,
+  scope: Scope,
+): Promise<KnownCustomer | undefined> {
+  if (scope !== 'everything' && 'subjects' in scope) return undefined
+  const { rows } = await tx.query<KnownCustomer>(
+    `SELECT id, ARRAY(
        SELECT subject FROM customer_subjects
        WHERE customer_subjects.tenant_id = customers.tenant_id AND customer_id = customers.id ORDER BY subject
      ) AS subjects
-     FROM customers WHERE id = (${CUSTOMER})`,
-    [customer],
+     FROM customers
+     WHERE (external_key = $1 OR id::text = $1) AND ($2::uuid IS NULL OR id = $2)
+     ORDER BY id::text = $1 DESC LIMIT 1`,
+    [customer, scope === 'everything' ? null : scope.customer],
   )
-  return rows[0]?.subjects
+  return rows[0]
 }
 
 /** The quantity that invoices of periods inside [from, to) were made from. A meter with two charges is billed once. */
 export async function billedQuantity(
   tx: TenantTransaction,
-  customer: string,
+  customerId: string,
   meter: string,
   fromMs: number,
   toMs: number,
@@ -31,10 +40,10 @@ export async function billedQuantity(
        SELECT DISTINCT ON (subscription_id, period_start) quantity
        FROM billed_usage
        WHERE meter = $2 AND period_start >= $3 AND period_end <= $4
-         AND customer_id = (${CUSTOMER})
+         AND customer_id = $1
        ORDER BY subscription_id, period_start
      ) AS once`,
-    [customer, meter, new Date(fromMs), new Date(toMs)],
+    [customerId, meter, new Date(fromMs), new Date(toMs)],
   )
   return rows[0]?.quantity ?? '0'
 }

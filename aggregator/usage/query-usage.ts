@@ -2,15 +2,17 @@ import type { Pool } from 'pg'
 import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
 import { isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import type { TenantId } from '../../schemas/http/door.ts'
+import type { Reader, TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
+import { seenSubjects, type Visible } from '../../schemas/http/scope.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { visibleSubjects } from '../../schemas/postgres/visible.postgres.ts'
 import { formatQuantity, parseSum, type Quantity, ZERO } from '../../schemas/quantity.ts'
 import { floorToMinute, type Window, windowStarts } from '../../schemas/time/period.ts'
 import { isZone } from '../../schemas/time/zone.ts'
 import { findMeter } from '../meters/meter.postgres.ts'
 import type { Meter } from '../meters/meter.ts'
-import { billedQuantity, customerSubjects } from './billed.postgres.ts'
+import { billedQuantity, findCustomer } from './billed.postgres.ts'
 import { formatCursor, parseCursor } from './cursor.ts'
 import { MAX_USAGE_ROWS, readTotal, readUsage, type UsageQuery, type UsageRow } from './usage.clickhouse.ts'
 
@@ -31,8 +33,6 @@ export type UsageInput = {
   /** So many windows at most, and those behind the cursor of an earlier answer. */
   limit?: number
   cursor?: string
-  /** What the caller may see at all (HC-8): usage of other subjects does not exist for it. Not given: everything. */
-  visible?: { subjects?: readonly string[] }
 }
 export type UsageWindowAnswer = {
   start: string
@@ -58,30 +58,32 @@ export type UsageAnswer = {
 
 export type UsageDeps = { pool: Pool; store: ClickHouseStore }
 
-/** Exact usage of one meter, as known now or at an earlier moment. Windows without usage are left out. */
-export async function queryUsage(deps: UsageDeps, tenant: TenantId, input: UsageInput): Promise<UsageAnswer> {
+/**
+ * Exact usage of one meter, as known now or at an earlier moment, of what the reader may see (HC-8): usage of others
+ * does not exist for it, in rows, totals, pages and errors alike. Windows without usage are left out.
+ */
+export async function queryUsage(deps: UsageDeps, reader: Reader, input: UsageInput): Promise<UsageAnswer> {
   const [fromMs, toMs] = [floorToMinute(input.fromMs), floorToMinute(input.toMs)]
   if (fromMs >= toMs) throw invalid('to', 'must lie at least a minute after from')
   if (!isZone(input.timezone)) throw invalid('timezone', 'is no IANA time zone, such as Europe/Paris')
-  const { customer } = input
-  const known = await withTenant(deps.pool, tenant, async (tx) => ({
-    meter: await findMeter(tx, input.meter),
-    subjects: customer === undefined ? undefined : await customerSubjects(tx, customer),
-    // Invoices are made from all of a customer's subjects: who sees some of them only is not told.
-    billed:
-      customer === undefined || input.visible?.subjects
-        ? undefined
-        : await billedQuantity(tx, customer, input.meter, fromMs, toMs),
-  }))
-  const { meter } = known
+  const { meter, customer, visible, billed } = await withTenant(deps.pool, reader.tenantId, async (tx) => {
+    const named = input.customer === undefined ? undefined : await findCustomer(tx, input.customer, reader.scope)
+    return {
+      meter: await findMeter(tx, input.meter),
+      customer: named,
+      visible: await visibleSubjects(tx, reader.scope),
+      billed: named && (await billedQuantity(tx, named.id, input.meter, fromMs, toMs)),
+    }
+  })
   if (!meter) throw new Problem('not_found', `There is no meter ${input.meter}`)
-  if (customer !== undefined && !known.subjects) throw new Problem('not_found', `There is no customer ${customer}`)
+  if (input.customer !== undefined && !customer)
+    throw new Problem('not_found', `There is no customer ${input.customer}`)
   const startsMs = input.window ? windowStarts(fromMs, toMs, input.window, input.timezone) : [fromMs]
   const floored = { ...input, fromMs, toMs }
   const { rows, total, more } = await read(
     deps,
-    queryOf(tenant, floored, startsMs, meter),
-    subjectsOf(input, known.subjects),
+    queryOf(reader.tenantId, floored, startsMs, meter),
+    seenSubjects(customer ? customer.subjects : subjectsAsked(input), visible),
   )
   const last = rows.at(-1)
   return {
@@ -91,11 +93,11 @@ export async function queryUsage(deps: UsageDeps, tenant: TenantId, input: Usage
     timezone: input.timezone,
     total: { quantity: formatQuantity(total.quantity), events: total.events },
     windows: windowsOf(rows, floored, startsMs, meter),
-    ...(known.billed === undefined
+    ...(billed === undefined
       ? {}
       : {
-          billed: formatQuantity(parseSum(known.billed)),
-          unbilled: formatQuantity(total.quantity.minus(parseSum(known.billed))),
+          billed: formatQuantity(parseSum(billed)),
+          unbilled: formatQuantity(total.quantity.minus(parseSum(billed))),
         }),
     ...(more && last ? { next_cursor: formatCursor(last) } : {}),
   }
@@ -107,12 +109,12 @@ const NOTHING: Total = { quantity: ZERO, events: 0 }
 async function read(
   deps: UsageDeps,
   asked: UsageQuery,
-  subjects: readonly string[] | undefined,
+  seen: Visible,
 ): Promise<{ rows: UsageRow[]; total: Total; more: boolean }> {
-  // Nobody to look at has no usage; an empty list would mean all subjects.
-  if (subjects?.length === 0) return { rows: [], total: NOTHING, more: false }
+  // Nobody to look at has no usage; to the statement an empty list means all subjects.
+  if (seen !== 'everything' && seen.length === 0) return { rows: [], total: NOTHING, more: false }
   const aggregated = (await readAggregations(deps.store, asked.tenant, [asked.meter])).get(asked.meter)
-  const query = { ...asked, subjects: subjects ?? [], ...(aggregated ? { aggregated } : {}) }
+  const query = { ...asked, subjects: seen === 'everything' ? [] : seen, ...(aggregated ? { aggregated } : {}) }
   const found = await readUsage(deps.store, query)
   const more = found.length > (query.limit ?? MAX_USAGE_ROWS)
   if (more && query.limit === undefined)
@@ -129,13 +131,10 @@ const totalOf = (row: { quantity: string; events: string }): Total => ({
 })
 const plus = (a: Total, b: Total): Total => ({ quantity: a.quantity.plus(b.quantity), events: a.events + b.events })
 
-/** Whose usage is asked for, of what the caller may see; undefined: everybody's. */
-function subjectsOf(input: UsageInput, customers: readonly string[] | undefined): readonly string[] | undefined {
-  const named = [...(input.subject === undefined ? [] : [input.subject]), ...(input.subjects ?? [])]
-  const asked = customers ?? (named.length > 0 ? named : undefined)
-  const visible = input.visible?.subjects
-  if (!visible) return asked
-  return asked ? asked.filter((subject) => visible.includes(subject)) : visible
+/** Undefined: everybody's. */
+function subjectsAsked({ subject, subjects = [] }: UsageInput): readonly string[] | undefined {
+  const named = [...(subject === undefined ? [] : [subject]), ...subjects]
+  return named.length > 0 ? named : undefined
 }
 
 function queryOf(tenant: TenantId, input: UsageInput, startsMs: readonly number[], meter: Meter): UsageQuery {

@@ -1,8 +1,12 @@
+import type { Pool } from 'pg'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { decodeOperation, OPERATION_PREFIX, type OperationKind, VOID_TYPE } from '../../schemas/event/operation.ts'
-import type { TenantId } from '../../schemas/http/door.ts'
+import type { Reader, TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
+import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { visibleSubjects } from '../../schemas/postgres/visible.postgres.ts'
 import { rowsOfEvent, type StoredRow, waitingOperations } from './events.clickhouse.ts'
+import { visibleHistory } from './visible-history.ts'
 
 export type Payload = { type: string; subject: string; time: string; data: string }
 export type EventCopy = Payload & { time_given: boolean; known_at: string }
@@ -28,16 +32,18 @@ const MOST_ROWS = 1_000
 /** A void of an unknown event is listed this long. It goes on holding the event back should it come later. */
 const WAITING_LISTED_MS = 35 * 86_400_000
 
-/** One event as it counts now: its copies and its operations, in the order in which they became known. */
+/** One event as it counts now, of what the reader may see: copies and operations in the order they became known. */
 export async function eventHistory(
-  store: ClickHouseStore,
-  tenant: TenantId,
+  { pool, usage }: { pool: Pool; usage: ClickHouseStore },
+  { tenantId, scope }: Reader,
   source: string,
   id: string,
 ): Promise<EventHistory> {
-  const rows = await rowsOfEvent(store, tenant, source, id, MOST_ROWS)
-  if (rows.length === 0) throw new Problem('not_found', `No event ${id} of ${source} is known`)
-  return { source, id, ...historyOf(rows) }
+  const visible = scope === 'everything' ? scope : await withTenant(pool, tenantId, (tx) => visibleSubjects(tx, scope))
+  const rows = await rowsOfEvent(usage, tenantId, source, id, MOST_ROWS)
+  const seen = rows.length === 0 ? undefined : visibleHistory({ source, id, ...historyOf(rows) }, visible)
+  if (!seen) throw new Problem('not_found', `No event ${id} of ${source} is known`)
+  return seen
 }
 
 /** Rows in the order in which they became known. The rule is that of the view `effective_events`. */

@@ -83,14 +83,14 @@ function readsDoor(app: App, deps: CorrectionsDoorDeps): void {
   app.get(
     '/api/v1/events',
     {
-      config: { permission: 'billing:usage:read' },
+      config: { permission: 'billing:usage:read', scoped: true },
       schema: {
         summary: 'An event as it counts now, its copies, and the operations on it in the order they became known.',
         querystring: HistoryQuery,
         response: { 200: HistoryAnswer },
       },
     },
-    async (request) => eventHistory(deps.usage, request.caller.tenantId, request.query.source, request.query.id),
+    async (request) => eventHistory(deps, request.caller, request.query.source, request.query.id),
   )
   app.get(
     '/api/v1/events/waiting-voids',

@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Pool } from 'pg'
 import type { Caller, TenantId } from '../../schemas/http/door.ts'
-import { isPermission, OPERATOR_PERMISSIONS } from '../../schemas/http/permissions.ts'
+import { isPermission, OPERATOR_PERMISSIONS, SCOPED_PERMISSIONS } from '../../schemas/http/permissions.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { hashKey, parseKey } from './key.ts'
 import { findApiKey, type StoredKey } from './keys.postgres.ts'
@@ -140,12 +140,15 @@ function matching(stored: StoredKey, key: string): Caller | undefined {
     .filter(isPermission)
     // A tenant key never reaches beyond its tenant, whatever its row says.
     .filter((permission) => stored.operator || !OPERATOR_PERMISSIONS.includes(permission))
+    // Nor does one with a scope do more than read inside it.
+    .filter((permission) => stored.scope === 'everything' || SCOPED_PERMISSIONS.includes(permission))
   return {
     tenantId: stored.tenantId,
     tenantSlug: stored.tenantSlug,
     keyId: stored.publicId,
-    operator: stored.operator,
+    operator: stored.operator && stored.scope === 'everything',
     permissions: new Set(permissions),
+    scope: stored.scope,
   }
 }
 

@@ -23,6 +23,6 @@ export async function putTenant(
 
 /** Tenants and keys are handled by operator keys only, whatever permissions another key carries. */
 export function requireOperator(grantor: Grantor): void {
-  if (grantor !== 'owner' && !grantor.operator)
+  if (grantor !== 'owner' && (!grantor.operator || grantor.scope !== 'everything'))
     throw new Problem('forbidden', 'Only an operator key may do this; this key belongs to one tenant.')
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { OPERATOR_PERMISSIONS, PERMISSIONS } from '../../schemas/http/permissions.ts'
+import { OPERATOR_PERMISSIONS, PERMISSIONS, SCOPED_PERMISSIONS } from '../../schemas/http/permissions.ts'
 import { createKey, createOperatorKey } from '../access/create-key.ts'
 import { openPool } from '../access/pool.postgres.ts'
 import { putTenant } from '../access/put-tenant.ts'
@@ -11,10 +11,12 @@ import { findEmbeddedPostgres, startEmbeddedPostgres } from '../embedded/postgre
 import { migratePostgres } from '../migrate/migrate.postgres.ts'
 import { dataFolderOf, type Env, serversOf } from './settings.ts'
 
-const HELP = `Usage: tallyline keys create --permissions a,b [--tenant SLUG]
+const HELP = `Usage: tallyline keys create --permissions a,b [--tenant SLUG] [--customer KEY | --subject S …]
 
 Makes an API key of a tenant (default: 'default', made if it is new) and prints it, once. Without --tenant, a key
 with billing:tenants:create or billing:keys:create is an operator key.
+With --customer (external key or id) the key sees usage of that customer's subjects only, with --subject (repeated for
+several) that of these subjects; it may hold ${SCOPED_PERMISSIONS.join(' and ')}, nothing else.
 Works beside a running product and without one. Permissions:
   ${PERMISSIONS.join('\n  ')}
 `
@@ -22,7 +24,13 @@ Works beside a running product and without one. Permissions:
 type Streams = { stdout: NodeJS.WritableStream; stderr: NodeJS.WritableStream }
 
 export async function keysCommand(argv: string[], env: Env, { stdout, stderr }: Streams): Promise<number> {
-  const options = { tenant: { type: 'string' }, permissions: { type: 'string' }, help: { type: 'boolean' } } as const
+  const options = {
+    tenant: { type: 'string' },
+    permissions: { type: 'string' },
+    customer: { type: 'string' },
+    subject: { type: 'string', multiple: true },
+    help: { type: 'boolean' },
+  } as const
   const { values, positionals } = parseArgs({ args: argv, options, allowPositionals: true })
   if (values.help || positionals[0] !== 'create' || !values.permissions) {
     ;(values.help ? stdout : stderr).write(HELP)
@@ -30,16 +38,19 @@ export async function keysCommand(argv: string[], env: Env, { stdout, stderr }: 
   }
   const permissions = values.permissions.split(',').map((permission) => permission.trim())
   const tenant = values.tenant ?? 'default'
+  const { customer, subject: subjects } = values
+  const scope = customer === undefined && subjects === undefined ? undefined : { customer, subjects }
   const key = await withPostgres(env, async (url) => {
     const pool = openPool(url, 2, () => undefined)
     try {
       // What reaches beyond one tenant only an operator key can hold, and those belong to no tenant in particular.
       const operator =
         values.tenant === undefined &&
+        scope === undefined &&
         permissions.some((one) => (OPERATOR_PERMISSIONS as readonly string[]).includes(one))
       if (operator) return (await createOperatorKey(pool, randomBytes, permissions)).key
       await putTenant({ slug: tenant, grantor: 'owner' }, pool)
-      return (await createKey({ tenant, permissions, grantor: 'owner' }, pool, randomBytes)).key
+      return (await createKey({ tenant, permissions, scope, grantor: 'owner' }, pool, randomBytes)).key
     } finally {
       await pool.end()
     }

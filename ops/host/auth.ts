@@ -15,9 +15,9 @@ export function requirePermissions(app: App, authenticate: Authenticate): void {
     permissionOf(route)
   })
   app.addHook('onRequest', async (request: FastifyRequest, _reply: FastifyReply) => {
-    const permission = request.routeOptions.config.permission
+    const { permission, scoped } = request.routeOptions.config
     if (permission === 'public' || request.is404) return
-    request.caller = await authorized(authenticate, request.headers.authorization, permission)
+    request.caller = await authorized(authenticate, request.headers.authorization, permission, scoped === true)
   })
 }
 
@@ -32,9 +32,13 @@ async function authorized(
   authenticate: Authenticate,
   header: string | undefined,
   permission: Permission | undefined,
+  knowsScopes: boolean,
 ): Promise<Caller> {
   const caller = await authenticate(header)
   if (!caller) throw new Problem('unauthenticated', 'Send a valid key as Authorization: Bearer tly_…')
+  // Whatever its permissions: a route that does not say that it knows of scopes would answer with everything.
+  if (!knowsScopes && caller.scope !== 'everything')
+    throw new Problem('out_of_scope', 'This answers or changes more than a key with a scope may see.')
   if (!permission || !caller.permissions.has(permission))
     throw new Problem('forbidden', `This needs the permission '${permission}', which the key lacks.`)
   if (!caller.operator && OPERATOR_PERMISSIONS.includes(permission))

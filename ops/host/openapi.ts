@@ -51,6 +51,7 @@ const describeAccess: SwaggerTransform = ({ schema, url, route }) => {
   const described = {
     ...schema,
     'x-permission': permission,
+    ...(route.config?.scoped ? { 'x-scoped': true } : {}),
     security: permission === 'public' ? [] : [{ key: [] }],
     response: { ...(schema?.response as object | undefined), '4xx': failure, '5xx': failure },
   }

@@ -6,6 +6,7 @@ import type {
   RawRequestDefaultExpression,
 } from 'fastify'
 import type { Permission } from './permissions.ts'
+import type { Scope } from './scope.ts'
 
 /** The HTTP application handed to each door. A door is a function `(app, deps) => void` that adds routes. */
 export type App = FastifyInstance<
@@ -23,7 +24,11 @@ export type Caller = {
   keyId: string
   operator: boolean
   permissions: ReadonlySet<Permission>
+  scope: Scope
 }
+
+/** Who reads: every operation that answers with usage, events or subjects takes this, and never a bare tenant. */
+export type Reader = Pick<Caller, 'tenantId' | 'scope'>
 
 /** The tenant's number in every store: Postgres `integer`, ClickHouse `UInt32`, Avro `int`. */
 export type TenantId = number
@@ -36,5 +41,7 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Required on every route: start-up fails without one. 'public' needs no key, 'operator' any operator key. */
     permission?: Permission | 'public'
+    /** The handler answers with what the caller's scope shows. On any other route a key with a scope is refused. */
+    scoped?: true
   }
 }

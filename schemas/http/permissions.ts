@@ -8,6 +8,8 @@ export const PERMISSIONS = [
   'billing:usage:correct',
   'billing:event-types:create',
   'billing:event-types:read',
+  'billing:kafka-inputs:create',
+  'billing:kafka-inputs:read',
   'billing:meters:create',
   'billing:meters:read',
   'billing:dead-letters:read',
@@ -29,6 +31,9 @@ export type Permission = (typeof PERMISSIONS)[number]
 
 /** Permissions that reach beyond one tenant: only operator keys may hold them. */
 export const OPERATOR_PERMISSIONS: readonly Permission[] = ['billing:tenants:create', 'billing:keys:create']
+
+/** What a key with a scope may hold: reading, by operations that know of scopes. */
+export const SCOPED_PERMISSIONS: readonly Permission[] = ['billing:usage:read', 'billing:meters:read']
 
 export function isPermission(text: string): text is Permission {
   return (PERMISSIONS as readonly string[]).includes(text)

@@ -28,6 +28,7 @@ export const PROBLEM_CODES = {
   events_refused: { status: 400, title: 'No event of the request was accepted' },
   unauthenticated: { status: 401, title: 'No valid API key was given' },
   forbidden: { status: 403, title: 'The API key lacks a permission' },
+  out_of_scope: { status: 403, title: 'The API key sees a part of the usage only' },
   not_found: { status: 404, title: 'There is no such thing' },
   conflict: { status: 409, title: 'The request contradicts what is stored' },
   incompatible_schema: { status: 409, title: 'The schema is not backward compatible' },

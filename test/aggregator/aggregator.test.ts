@@ -31,6 +31,7 @@ beforeAll(async () => {
   const other = await database.createTenant('other')
   const caller = (tenantId: number, operator: boolean): Caller => ({
     ...{ tenantId, tenantSlug: 'acme', keyId: 'k', operator, permissions: new Set(PERMISSIONS) },
+    scope: 'everything',
   })
   const callers: Record<string, Caller> = {
     tenant: caller(tenant, false),

@@ -10,7 +10,8 @@ import { buildHost } from '../../ops/host/server.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { storedEnds } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import type { App, Caller } from '../../schemas/http/door.ts'
-import { PERMISSIONS, type Permission } from '../../schemas/http/permissions.ts'
+import { PERMISSIONS, type Permission, SCOPED_PERMISSIONS } from '../../schemas/http/permissions.ts'
+import type { Scope } from '../../schemas/http/scope.ts'
 import { type EmbeddedLog, openEmbeddedLog, openUsageStore, PARTITIONS } from './embedded-stores.ts'
 import { createTestDatabase, type TestDatabase } from './test-database.ts'
 
@@ -32,6 +33,8 @@ export type Metering = {
   /** Stands still unless a test moves it. */
   clock: { nowMs: number }
   tenant(slug: string, permissions?: readonly Permission[], operator?: boolean): Promise<Tenant>
+  /** Another key `Bearer <name>` of the tenant, which sees a part of it (HC-8). */
+  scopedKey(tenant: Tenant, name: string, scope: Scope, permissions?: readonly Permission[]): Tenant
   /** Resolves when everything in the log is in usage. */
   settled(): Promise<void>
   close(): Promise<void>
@@ -97,8 +100,14 @@ export async function openMetering(wrap: (writer: EventLogWriter) => EventLogWri
         keyId: slug,
         operator,
         permissions: new Set(permissions),
+        scope: 'everything',
       })
       return tenantOf(app, tenantId, slug)
+    },
+    scopedKey: (tenant, name, scope, permissions = SCOPED_PERMISSIONS) => {
+      const key = { keyId: name, operator: false, permissions: new Set(permissions), scope }
+      callers.set(`Bearer ${name}`, { tenantId: tenant.id, tenantSlug: name, ...key })
+      return tenantOf(app, tenant.id, name)
     },
     settled: async () => {
       const ends = await log.reader.ends()

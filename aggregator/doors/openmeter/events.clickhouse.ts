@@ -1,5 +1,6 @@
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
+import type { Visible } from '../../../schemas/http/scope.ts'
 
 export type EventsQuery = {
   fromMs: number
@@ -9,6 +10,7 @@ export type EventsQuery = {
   /** Part of the id or subject; empty: any. */
   id: string
   subject: string
+  visible: Visible
   limit: number
 }
 export type StoredEvent = {
@@ -39,12 +41,14 @@ export async function listEvents(store: ClickHouseStore, tenant: TenantId, query
        AND known_at <= fromUnixTimestamp64Milli({known_to_ms:Int64}, 'UTC')
        AND ({id:String} = '' OR position(id, {id:String}) > 0)
        AND ({subject:String} = '' OR position(subject, {subject:String}) > 0)
+       ${query.visible === 'everything' ? '' : 'AND subject IN {visible:Array(String)}'}
      ORDER BY time DESC, id, source
      LIMIT {limit:UInt32}`,
     {
       ...{ tenant, as_of_ms: KNOWN_UNTIL_NOW_MS, from_ms: query.fromMs, to_ms: query.toMs },
       ...{ known_from_ms: query.knownFromMs, known_to_ms: query.knownToMs },
       ...{ id: query.id, subject: query.subject, limit: query.limit },
+      visible: query.visible === 'everything' ? [] : query.visible,
       since_ms: Math.max(0, query.fromMs - KNOWN_BEFORE_TIME_MS, query.knownFromMs),
     },
   )

@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import type { App } from '../../../schemas/http/door.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
+import { visibleSubjects } from '../../../schemas/postgres/visible.postgres.ts'
 import type { UsageDeps } from '../../usage/query-usage.ts'
 import { listEvents, type StoredEvent } from './events.clickhouse.ts'
 import type { OpenmeterMeter } from './meter.ts'
@@ -70,7 +71,7 @@ export function openmeterEventListDoor(app: App, deps: OpenmeterEventsDeps): voi
   app.get(
     '/openmeter/api/v1/events',
     {
-      config: { permission: 'billing:usage:read' },
+      config: { permission: 'billing:usage:read', scoped: true },
       schema: {
         summary: 'Stored events, the latest first, each with what its meters miss in it.',
         description:
@@ -83,6 +84,10 @@ export function openmeterEventListDoor(app: App, deps: OpenmeterEventsDeps): voi
     async ({ caller, query }) => {
       const instant = (name: 'from' | 'to' | 'ingestedAtFrom' | 'ingestedAtTo', otherwise: number) =>
         query[name] === undefined ? otherwise : readInstant(name, query[name])
+      const { meters, visible } = await withTenant(deps.pool, caller.tenantId, async (tx) => ({
+        meters: await listMeters(tx),
+        visible: await visibleSubjects(tx, caller.scope),
+      }))
       const events = await listEvents(deps.store, caller.tenantId, {
         fromMs: instant('from', deps.now() - DEFAULT_SPAN_MS),
         toMs: instant('to', YEAR_2100_MS),
@@ -90,9 +95,9 @@ export function openmeterEventListDoor(app: App, deps: OpenmeterEventsDeps): voi
         knownToMs: instant('ingestedAtTo', YEAR_2100_MS),
         id: query.id ?? '',
         subject: query.subject ?? '',
+        visible,
         limit: query.limit ?? MOST,
       })
-      const meters = await withTenant(deps.pool, caller.tenantId, listMeters)
       return events.map((event) => answerOf(event, meters))
     },
   )

@@ -83,7 +83,7 @@ export function openmeterMetersDoor(app: App, deps: MeterDeps): void {
   app.get(
     BASE,
     {
-      config: { permission: 'billing:meters:read' },
+      config: { permission: 'billing:meters:read', scoped: true },
       schema: {
         summary: 'The meters that were created through this door, oldest first.',
         querystring: Pages,
@@ -102,7 +102,7 @@ function oneMeter(app: App, deps: MeterDeps): void {
   app.get(
     `${BASE}/:idOrSlug`,
     {
-      config: { permission: 'billing:meters:read' },
+      config: { permission: 'billing:meters:read', scoped: true },
       schema: { summary: 'A meter, by id or slug.', params: Path, response: { 200: MeterAnswer } },
     },
     async ({ caller, params: { idOrSlug } }) => {

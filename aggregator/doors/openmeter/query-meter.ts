@@ -1,5 +1,7 @@
-import type { TenantId } from '../../../schemas/http/door.ts'
+import type { Reader } from '../../../schemas/http/door.ts'
+import { seenSubjects } from '../../../schemas/http/scope.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
+import { visibleSubjects } from '../../../schemas/postgres/visible.postgres.ts'
 import { floorToMinute, windowStarts } from '../../../schemas/time/period.ts'
 import { findMeter as findOurMeter } from '../../meters/meter.postgres.ts'
 import { queryUsage, type UsageDeps, type UsageWindowAnswer } from '../../usage/query-usage.ts'
@@ -37,13 +39,14 @@ const YEAR_2100_MS = Date.UTC(2100, 0, 1)
  */
 export async function queryMeter(
   deps: UsageDeps,
-  tenant: TenantId,
+  reader: Reader,
   idOrSlug: string,
   query: MeterQuery,
 ): Promise<{ meter: OpenmeterMeter; groupBy: string[]; rows: MeterRow[] }> {
-  const { meter, ours } = await withTenant(deps.pool, tenant, async (tx) => {
+  const { meter, ours, visible } = await withTenant(deps.pool, reader.tenantId, async (tx) => {
     const found = await findMeter(tx, idOrSlug)
-    return { meter: found, ours: found && (await findOurMeter(tx, found.meter)) }
+    const visible = await visibleSubjects(tx, reader.scope)
+    return { meter: found, ours: found && (await findOurMeter(tx, found.meter)), visible }
   })
   if (!meter || !ours) throw noMeter(idOrSlug)
   const subjectAsked = query.subject.length > 0 && !query.groupBy.includes('subject')
@@ -53,14 +56,15 @@ export async function queryMeter(
   const bounded = query.windowSize !== undefined && query.fromMs !== undefined && query.toMs !== undefined
   const extents = bounded
     ? []
-    : await readExtents(deps.store, tenant, {
-        ...{ meter: meter.meter, subjects: query.subject, bySubject: groupBy.includes('subject') },
+    : await readExtents(deps.store, reader.tenantId, {
+        ...{ meter: meter.meter, bySubject: groupBy.includes('subject') },
+        subjects: seenSubjects(query.subject.length > 0 ? query.subject : undefined, visible),
         fromMs: floorToMinute(query.fromMs ?? 0),
         toMs: floorToMinute(query.toMs ?? YEAR_2100_MS),
         groups: dimensions.map((name) => ours.groupBy.findIndex((group) => group.name === name) + 1),
       })
   if (!bounded && extents.length === 0) return { meter, groupBy, rows: [] }
-  const windows = await usageOf(deps, tenant, meter.meter, query, {
+  const windows = await usageOf(deps, reader, meter.meter, query, {
     fromMs: query.fromMs ?? Math.min(...extents.map((extent) => extent.fromMs)),
     toMs: query.toMs ?? Math.max(...extents.map((extent) => extent.toMs)),
     groupBy: groupBy.map((name) => (name === 'subject' ? name : dimensionOf(meter, name))),
@@ -88,7 +92,7 @@ type Range = { fromMs: number; toMs: number }
 
 async function usageOf(
   deps: UsageDeps,
-  tenant: TenantId,
+  reader: Reader,
   meter: string,
   query: MeterQuery,
   range: Range & { groupBy: string[] },
@@ -96,7 +100,7 @@ async function usageOf(
   const window = query.windowSize && WINDOWS[query.windowSize]
   const subjects = query.subject.length > 0 ? { subjects: query.subject } : {}
   const input = { meter, ...range, timezone: query.windowTimeZone, ...(window ? { window } : {}), ...subjects }
-  return (await queryUsage(deps, tenant, input)).windows
+  return (await queryUsage(deps, reader, input)).windows
 }
 
 function extentOf(extents: readonly Extent[], dimensions: readonly string[]): (window: UsageWindowAnswer) => Range {

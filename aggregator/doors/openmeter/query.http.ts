@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox'
-import type { App, TenantId } from '../../../schemas/http/door.ts'
+import type { App, Reader } from '../../../schemas/http/door.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { isZone } from '../../../schemas/time/zone.ts'
 import type { UsageDeps } from '../../usage/query-usage.ts'
@@ -65,14 +65,14 @@ const URL = '/openmeter/api/v1/meters/:idOrSlug/query'
 const summary = 'Usage of a meter as OpenMeter answers it. Windows without usage are left out.'
 
 export function openmeterQueryDoor(app: App, deps: UsageDeps): void {
-  const config = { permission: 'billing:usage:read' } as const
+  const config = { permission: 'billing:usage:read', scoped: true } as const
   app.get(
     URL,
     { config, schema: { summary, params: Path, querystring: QueryString, response: { 200: Answer } } },
     async ({ caller, params, query, headers }, reply) => {
       const { subject, groupBy, ...one } = query
       const body = { ...one, subject: listOf(subject), groupBy: listOf(groupBy) }
-      const answer = await answerOf(deps, caller.tenantId, params.idOrSlug, body, wantsCsv(headers.accept))
+      const answer = await answerOf(deps, caller, params.idOrSlug, body, wantsCsv(headers.accept))
       return 'csv' in answer
         ? reply
             .type('text/csv')
@@ -85,7 +85,7 @@ export function openmeterQueryDoor(app: App, deps: UsageDeps): void {
     URL,
     { config, schema: { summary, params: Path, body: QueryBody, response: { 200: Answer } } },
     async ({ caller, params, body, headers }, reply) => {
-      const answer = await answerOf(deps, caller.tenantId, params.idOrSlug, body, wantsCsv(headers.accept))
+      const answer = await answerOf(deps, caller, params.idOrSlug, body, wantsCsv(headers.accept))
       return 'csv' in answer
         ? reply
             .type('text/csv')
@@ -98,19 +98,19 @@ export function openmeterQueryDoor(app: App, deps: UsageDeps): void {
 
 async function answerOf(
   deps: UsageDeps,
-  tenant: TenantId,
+  reader: Reader,
   idOrSlug: string,
   body: Static<typeof QueryBody>,
   asCsv: boolean,
 ): Promise<{ json: Static<typeof Answer> } | { csv: string }> {
   const { from, to, windowSize } = body
-  const { groupBy, rows } = await queryMeter(deps, tenant, idOrSlug, readQuery(body))
+  const { groupBy, rows } = await queryMeter(deps, reader, idOrSlug, readQuery(body))
   if (!asCsv)
     return {
       json: { ...(from ? { from } : {}), ...(to ? { to } : {}), ...(windowSize ? { windowSize } : {}), data: rows },
     }
   const subjects = [...new Set(rows.flatMap(({ subject }) => (subject === null ? [] : [subject])))]
-  const names = await withTenant(deps.pool, tenant, (tx) => displayNames(tx, subjects))
+  const names = await withTenant(deps.pool, reader.tenantId, (tx) => displayNames(tx, subjects))
   return { csv: csvOf(rows, groupBy, names) }
 }
 

@@ -50,7 +50,7 @@ const copies = (owner = tenant) =>
 
 async function tokensUsed(meter = 'tokens'): Promise<string> {
   const range = { fromMs: Date.UTC(2026, 10, 1), toMs: Date.UTC(2026, 11, 1), groupBy: [], timezone: 'UTC' }
-  return (await queryUsage(deps, tenant, { meter, ...range })).total.quantity
+  return (await queryUsage(deps, { tenantId: tenant, scope: 'everything' }, { meter, ...range })).total.quantity
 }
 
 const rebuild = () =>
@@ -181,7 +181,8 @@ describe('another version of a meter', () => {
     await send('b', changedMs, 'small')
     await send('c', changedMs, 'large')
     const range = { fromMs: Date.UTC(2026, 10, 1), toMs: Date.UTC(2027, 0, 1), groupBy: [], timezone: 'UTC' }
-    const used = async () => (await queryUsage(deps, tenant, { meter: 'tokens', ...range })).total
+    const used = async () =>
+      (await queryUsage(deps, { tenantId: tenant, scope: 'everything' }, { meter: 'tokens', ...range })).total
     expect(await used()).toEqual({ quantity: '15', events: 2 })
     await rebuild()
     expect(await used()).toEqual({ quantity: '15', events: 2 })

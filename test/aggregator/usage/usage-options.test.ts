@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { queryUsage } from '../../../aggregator/usage/query-usage.ts'
+import type { Scope } from '../../../schemas/http/scope.ts'
 import { logRow, NOVEMBER_20, usageEvent } from '../../support/log-events.ts'
 import { type Metering, openMetering, type Tenant } from '../../support/metering.ts'
 
@@ -87,10 +88,11 @@ test('several subjects; who may see some of them only finds those, whatever is a
   expect((await ask('meter=tokens&subject=c&subject=x')).total).toEqual({ quantity: '8', events: 2 })
   const deps = { pool: metering.database.pool, store: metering.store }
   const span = { meter: 'tokens', fromMs: NOVEMBER_20, toMs: NOVEMBER_20 + 200 * HOUR_MS, groupBy: [], timezone: 'UTC' }
-  const seen = async (change: { subjects?: string[]; visible?: { subjects?: string[] } }) =>
-    (await queryUsage(deps, tenant.id, { ...span, ...change })).total.quantity
-  expect(await seen({})).toBe('13')
-  expect(await seen({ visible: { subjects: ['c'] } })).toBe('8')
-  expect(await seen({ visible: { subjects: ['c'] }, subjects: ['a,"b"'] })).toBe('0')
-  expect(await seen({ visible: { subjects: [] } })).toBe('0')
+  const seen = async (scope: Scope, asked: { subjects?: string[] } = {}) =>
+    (await queryUsage(deps, { tenantId: tenant.id, scope }, { ...span, ...asked })).total.quantity
+  expect(await seen('everything')).toBe('13')
+  expect(await seen({ subjects: ['c'] })).toBe('8')
+  expect(await seen({ subjects: ['c'] }, { subjects: ['a,"b"'] })).toBe('0')
+  expect(await seen({ subjects: [] })).toBe('0')
+  expect(await seen({ customer: '01890a5d-ac96-774b-bcce-b302099a8057' })).toBe('0')
 })

@@ -11,7 +11,8 @@ import type { Caller } from '../../../schemas/http/door.ts'
 import { cloudEvent, LLM_SCHEMA } from '../../support/metering.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
-const caller: Caller = { tenantId: 7, tenantSlug: 'acme', keyId: 'k', operator: false, permissions: new Set() }
+const key = { keyId: 'k', operator: false, permissions: new Set<never>(), scope: 'everything' } as const
+const caller: Caller = { tenantId: 7, tenantSlug: 'acme', ...key }
 const LIMIT = { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n } as const
 
 /** The pure part with everything around it in memory, to see effects in order and to make them fail. */

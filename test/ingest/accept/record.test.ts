@@ -5,7 +5,8 @@ import { createUsageRecorder } from '../../../ingest/accept/record.ts'
 import { createLogger } from '../../../ops/host/logger.ts'
 import type { Caller } from '../../../schemas/http/door.ts'
 
-const caller: Caller = { tenantId: 7, tenantSlug: 'acme', keyId: 'k', operator: false, permissions: new Set() }
+const key = { keyId: 'k', operator: false, permissions: new Set<never>(), scope: 'everything' } as const
+const caller: Caller = { tenantId: 7, tenantSlug: 'acme', ...key }
 
 function accepted(subject: string, type: string, remaining?: string): Accepted {
   const event = { id: 'a', type, subject, identity: 'i', partition: 0, encoded: Buffer.alloc(0), draws: [] }

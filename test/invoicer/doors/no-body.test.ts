@@ -17,7 +17,8 @@ beforeAll(async () => {
   const tenantId = await database.createTenant('one')
   const logger = pino({ level: 'silent' })
   const metrics = new Registry()
-  const caller = { tenantId, tenantSlug: 'one', keyId: 'k', operator: false, permissions: new Set(PERMISSIONS) }
+  const key = { keyId: 'k', operator: false, permissions: new Set(PERMISSIONS), scope: 'everything' } as const
+  const caller = { tenantId, tenantSlug: 'one', ...key }
   app = await buildHost({ logger, metrics, authenticate: async () => caller, version: '0' })
   const sealWait = { pollMs: 10, polls: 10 }
   const usage = memoryUsage([])

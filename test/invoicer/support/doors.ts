@@ -20,7 +20,8 @@ export function buildDoors(database: TestDatabase, deps: Partial<InvoicerDeps> =
   })
   app.addHook('onRequest', async (request) => {
     const tenantId = Number(request.headers['x-tenant'])
-    request.caller = { tenantId, tenantSlug: 't', keyId: 'k', operator: false, permissions: new Set(PERMISSIONS) }
+    const key = { keyId: 'k', operator: false, permissions: new Set(PERMISSIONS), scope: 'everything' } as const
+    request.caller = { tenantId, tenantSlug: 't', ...key }
   })
   app.setErrorHandler((error: Error & { validation?: unknown }, _request, reply) => {
     const problem = error instanceof Problem ? error : undefined

@@ -69,6 +69,7 @@ test('a key answers its own tenant and permissions, from the cache after the fir
     keyId: a.id,
     operator: false,
     permissions: new Set(['billing:usage:create', 'billing:usage:read']),
+    scope: 'everything',
   })
   expect(await auth.authenticate(b.header)).toMatchObject({ tenantId: tenantB, keyId: b.id })
   expect(lookups).toBe(2)
@@ -196,7 +197,9 @@ test('the cache is bounded, and a key in use outlives one that is not', async ()
 test('a tenant key never reaches beyond its tenant, even with a row that says so', async () => {
   const { key, publicId, sha256 } = generateKey(randomBytes)
   const permissions = ['billing:tenants:create', 'billing:keys:create', 'billing:nonsense:read', 'billing:usage:read']
-  await insertApiKey(database.pool, { tenantId: tenantA, publicId, sha256, operator: false, permissions })
+  await insertApiKey(database.pool, {
+    ...{ tenantId: tenantA, publicId, sha256, operator: false, permissions, scope: 'everything' },
+  })
   const caller = await auth.authenticate(`Bearer ${key}`)
   expect([...(caller?.permissions ?? [])]).toEqual(['billing:usage:read'])
 })

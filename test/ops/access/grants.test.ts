@@ -103,6 +103,7 @@ describe('a grantor', () => {
     keyId: 'x',
     operator: isOperator,
     permissions: new Set(permissions),
+    scope: 'everything',
   })
   const wanted = { tenant: 'acme', permissions: ['billing:usage:read', 'billing:usage:create'] }
 

@@ -30,5 +30,5 @@ function caller(
   permissions: Caller['permissions'] extends ReadonlySet<infer P> ? P[] : never,
   operator: boolean,
 ): Caller {
-  return { tenantId: 7, tenantSlug: 'acme', keyId, operator, permissions: new Set(permissions) }
+  return { tenantId: 7, tenantSlug: 'acme', keyId, operator, permissions: new Set(permissions), scope: 'everything' }
 }
