@@ -14,10 +14,16 @@ export function schemaFile(path: string): string {
   return readFileSync(join(packageRoot(), 'schemas', path), 'utf8')
 }
 
-/** The numbered migrations of one store, in order: `schemas/<store>/NNNN-name.sql`. */
-export function migrationFiles(store: 'postgres' | 'clickhouse'): { name: string; sql: string }[] {
+export type MigrationFile = { name: string; sql: string }
+
+/**
+ * The numbered migrations of one store, in order: `schemas/<store>/NNNN-name.sql`. Those in a folder below a store's are
+ * named with that folder.
+ */
+export function migrationFiles(store: 'postgres' | 'clickhouse' | 'clickhouse/servers'): MigrationFile[] {
+  const [, folder] = store.split('/')
   return readdirSync(join(packageRoot(), 'schemas', store))
     .filter((name) => /^\d{4}-.*\.sql$/.test(name))
     .sort()
-    .map((name) => ({ name, sql: schemaFile(`${store}/${name}`) }))
+    .map((name) => ({ name: folder ? `${folder}/${name}` : name, sql: schemaFile(`${store}/${name}`) }))
 }

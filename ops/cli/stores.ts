@@ -9,8 +9,8 @@ import { openChdb } from '../embedded/chdb.clickhouse.ts'
 import { type FolderLock, lockFolder } from '../embedded/folder-lock.postgres.ts'
 import { type EmbeddedLmdb, openLmdb } from '../embedded/lmdb.ts'
 import { startEmbeddedPostgres } from '../embedded/postgres.ts'
-import { migrateClickHouse } from '../migrate/migrate.clickhouse.ts'
-import { activeLog, type EventLogTopic, migrateKafka } from '../migrate/migrate.kafka.ts'
+import { migrateClickHouse, migrateClickHouseAccess, skippedLine } from '../migrate/migrate.clickhouse.ts'
+import { activeLog, type EventLogTopic, endedLogs, existingLogs, migrateKafka } from '../migrate/migrate.kafka.ts'
 import { migratePostgres } from '../migrate/migrate.postgres.ts'
 import { openClickHouse } from '../stores/clickhouse-http.clickhouse.ts'
 import { openKafka } from '../stores/kafka.kafka.ts'
@@ -38,7 +38,7 @@ export type Stores = {
   reads: ClickHouseStore
   /** Embedded log and counters; undefined when nothing of it is used. */
   lmdb: EmbeddedLmdb | undefined
-  kafka: { client: Kafka; brokers: string[]; log: EventLogTopic } | undefined
+  kafka: { client: Kafka; brokers: string[]; log: EventLogTopic; endedLogs: EventLogTopic[] } | undefined
   /** Undefined when no store is embedded. */
   dataFolder: string | undefined
   /** Where the embedded Postgres keeps its files, if it is embedded. */
@@ -123,14 +123,18 @@ function openClosingPool(ownerUrl: string, logger: Logger, undo: Undo): Pool {
 type ClickHouse = Pick<Stores, 'store' | 'reads'>
 
 async function openUsage(
-  { servers, migrate }: StoresOptions,
+  { servers, migrate, logger }: StoresOptions,
   dataFolder: string | undefined,
   undo: Undo,
 ): Promise<ClickHouse> {
   if (servers.clickhouseUrl) {
     const store = openClickHouse(servers.clickhouseUrl)
     undo.add(() => store.close())
-    if (migrate) await migrateClickHouse(store)
+    if (migrate) {
+      await migrateClickHouse(store)
+      const skipped = skippedLine(await migrateClickHouseAccess(store))
+      if (skipped) logger.warn(skipped)
+    }
     return { store, reads: store }
   }
   const folder = join(dataFolder ?? '', 'clickhouse')
@@ -146,7 +150,7 @@ async function openLog(options: StoresOptions, brokers: string[], pool: Pool, ow
   const client = openKafka(brokers, options.logger)
   const log = options.migrate ? await migrateKafka(client, ownerUrl, options.kafka.partitions) : await activeLog(pool)
   if (!log) throw new Error('There is no event log yet: run "tallyline migrate" first')
-  return { client, brokers, log }
+  return { client, brokers, log, endedLogs: await existingLogs(client, await endedLogs(pool)) }
 }
 
 async function openEmbedded(dataFolder: string | undefined, undo: Undo): Promise<EmbeddedLmdb> {

@@ -4,6 +4,7 @@ import { demoCommand } from './demo.command.ts'
 import { importCommand } from './import.command.ts'
 import { keysCommand } from './keys.command.ts'
 import { migrateCommand } from './migrate.command.ts'
+import { retentionCommand } from './retention.command.ts'
 import { serveCommand } from './serve.command.ts'
 import { ROLES, type Role } from './settings.ts'
 import { stackCommand } from './stack.command.ts'
@@ -19,8 +20,9 @@ const USAGE = `Usage: tallyline <command>
   demo [--trace FILE]       the main job on generated data, or on a trace
   import FILE               send the rows of a CSV, NDJSON or Parquet file as events to a running product
   audit --period 2026-11    recompute a month from raw events: say equal, or name what differs
+  retention [--dry-run]     remove dead letters past their time
   keys create               make an API key; also while the product runs
-                            --permissions a,b  [--tenant SLUG]
+                            --permissions a,b  [--tenant SLUG]  [--customer KEY | --subject S …]
 
 Each command explains itself with --help.
 `
@@ -41,6 +43,7 @@ async function main(argv: string[]): Promise<number> {
     return importCommand(rest, env, { ...streams, isTty: stderr.isTTY === true, now: Date.now })
   }
   if (command === 'audit') return auditCommand(rest, env, streams)
+  if (command === 'retention') return retentionCommand(rest, env, { ...streams, now: Date.now })
   if (command === 'keys') return keysCommand(rest, env, streams)
   if (command === undefined || command === '--help' || command === 'help') {
     stdout.write(USAGE)
