@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { startGuard } from '../stack/guard.ts'
 import { type Stack, startStack } from '../stack/stack.ts'
 import { startChild } from './child.ts'
-import { type BenchServers, type FigureInput, SERVERS_ONLY } from './figure.ts'
+import { isFact, type Line } from './fact.ts'
+import { type BenchServers, EMBEDDED_ONLY, type FigureInput, type FigureName, PACED, SERVERS_ONLY } from './figure.ts'
 import { thisMachine } from './machine.ts'
-import type { Row } from './measure.ts'
 import { type Options, readOptions, USAGE } from './options.ts'
 import { withTable } from './readme.ts'
-import { type Result, tableOf } from './result.ts'
+import { mergeResults, type Result, tableOf } from './result.ts'
+import type { Sizes } from './sizes.ts'
 
 const README = new URL('../../README.md', import.meta.url)
 
@@ -22,7 +23,7 @@ async function main(argv: string[]): Promise<number> {
   }
   // Before minutes of work, not after.
   if (options.readme) withTable(readFileSync(README, 'utf8'), '')
-  const result = await runAll(options)
+  const result = options.from ? mergeResults(options.from.map(readResult)) : await runAll(options)
   const json = `${JSON.stringify(result)}\n`
   process.stdout.write(options.json ? json : tableOf(result))
   if (options.out !== undefined) writeFileSync(options.out, json)
@@ -30,24 +31,28 @@ async function main(argv: string[]): Promise<number> {
   return 0
 }
 
+function readResult(file: string): Result {
+  return JSON.parse(readFileSync(file, 'utf8')) as Result
+}
+
 async function runAll({ modes, figures, sizes, size, date }: Options): Promise<Result> {
   const guard = startGuard()
   const folder = makeFolder()
   guard.watchFolder(folder)
-  const rows: Row[] = []
+  const lines: Line[] = []
   let stack: Stack | undefined
   try {
     for (const mode of modes) {
       // Not earlier: idle servers would take their share of the cores from the embedded figures.
-      if (mode === 'servers') stack = await startServers()
-      for (const figure of figures) {
-        if (mode === 'embedded' && SERVERS_ONLY.includes(figure)) continue
-        const servers = stack ? serversOf(stack) : undefined
-        rows.push(...(await runFigure({ figure, mode, sizes, folder: makeFolder(folder), servers })))
-      }
+      if (mode === 'servers' && figures.some((figure) => !EMBEDDED_ONLY.includes(figure))) stack = await startServers()
+      const wanted = figures.filter((figure) => !(mode === 'embedded' ? SERVERS_ONLY : EMBEDDED_ONLY).includes(figure))
+      const servers = stack ? serversOf(stack) : undefined
+      for (const group of groupsOf(wanted, sizes))
+        lines.push(...(await runFigures(group, { mode, sizes, folder: makeFolder(folder), servers })))
     }
     const by = stack ? { by: stack.by, servers: Object.keys(stack.env) as (keyof Stack['env'])[] } : undefined
-    return { date, size, sizes, machine: thisMachine(), stack: by, rows }
+    const rows = lines.flatMap((line) => (isFact(line) ? [] : [line]))
+    return { date, size, sizes, machine: thisMachine(), stack: by, rows, facts: lines.filter(isFact) }
   } finally {
     await stack?.stop()
     rmSync(folder, { recursive: true, force: true })
@@ -70,17 +75,30 @@ function serversOf({ env, clickhouse, postgres }: Stack): BenchServers {
   }
 }
 
-async function runFigure(input: FigureInput): Promise<Row[]> {
-  const title = `${input.mode} ${input.figure}`
-  say(title)
+/** Figures that share a process: none but paced ones of a smoke run. */
+function groupsOf(figures: readonly FigureName[], sizes: Sizes): FigureName[][] {
+  if (!sizes.oneWorld) return figures.map((figure) => [figure])
+  const paced = figures.filter((figure) => PACED.includes(figure))
+  const others = figures.filter((figure) => !PACED.includes(figure)).map((figure) => [figure])
+  return paced.length > 0 ? [...others, paced] : others
+}
+
+async function runFigures(figures: readonly FigureName[], input: Omit<FigureInput, 'figure'>): Promise<Line[]> {
   const script = new URL('./figure-process.ts', import.meta.url)
-  const figure = startChild(script, join(input.folder, 'figure.log'), (note) => say(`${title}: ${note}`))
+  let title = input.mode as string
+  const worker = startChild(script, join(input.folder, 'figure.log'), (note) => say(`${title}: ${note}`))
+  const lines: Line[] = []
   try {
-    return await figure.ask<Row[]>('run', input)
+    for (const figure of figures) {
+      title = `${input.mode} ${figure}`
+      say(title)
+      lines.push(...(await worker.ask<Line[]>('run', { ...input, figure })))
+    }
+    return lines
   } catch (cause) {
     throw new Error(`${title} failed: ${cause instanceof Error ? cause.message : String(cause)}`, { cause })
   } finally {
-    await figure.stop()
+    await worker.stop()
     rmSync(input.folder, { recursive: true, force: true })
   }
 }

@@ -24,10 +24,11 @@ export async function putCatalog(deps: CatalogDeps): Promise<TenantId> {
   return tenantId
 }
 
-/** Every subject has a limit on one meter, so every event draws on a quota. Answers a key that may send events. */
+/** Every subject has a limit on one meter, so every event draws on a quota. Answers a key that may send and ask. */
 export async function openEdge(deps: CatalogDeps, tenantId: TenantId): Promise<string> {
   for (const subject of ALL_SUBJECTS)
     await putLimit(deps, tenantId, { subject, meter: METERS[0] ?? '', limit: LIMIT, window: 'month' })
-  const wanted = { tenant: TENANT, permissions: ['billing:usage:create'], grantor: 'owner' as const }
+  const permissions = ['billing:usage:create', 'billing:usage:read']
+  const wanted = { tenant: TENANT, permissions, grantor: 'owner' as const }
   return (await createKey(wanted, deps.pool, randomBytes)).key
 }

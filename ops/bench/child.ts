@@ -17,7 +17,7 @@ type Note = { note: string }
 /** What it writes to stderr goes to a file, as a service's would; the file's end is told when it fails. */
 export function startChild(script: URL, logFile: string, onNote: (note: string) => void = () => undefined): Child {
   const log = openSync(logFile, 'a', 0o600)
-  const child = fork(fileURLToPath(script), {
+  const child = fork(scriptFile(script), {
     execArgv: [...process.execArgv.filter((flag) => flag !== '--expose-gc'), '--expose-gc'],
     stdio: ['ignore', 'ignore', log, 'ipc'],
   })
@@ -57,6 +57,12 @@ export function startChild(script: URL, logFile: string, onNote: (note: string) 
       clearTimeout(overdue)
     },
   }
+}
+
+/** The bench runs from sources or, to see memory without the loader's, from the build: scripts are named as sources. */
+function scriptFile(script: URL): string {
+  const file = fileURLToPath(script)
+  return import.meta.url.endsWith('.js') ? file.replace(/\.ts$/, '.js') : file
 }
 
 /** Answers the parent's questions. When the parent hangs up, or is gone, `close` runs and the process ends. */

@@ -29,11 +29,17 @@ export function dataOf(index: number): { context_tokens: number; generated_token
   return { context_tokens: 200 + (index % 4_000), generated_tokens: 1 + (index % 500) }
 }
 
-/** New events as the edge would hand them to the batcher. */
-export function encodedEvents(count: number, tenant: TenantId, partitions: number): EncodedEvent[] {
-  const timeMs = Date.now()
+/** New events as the edge would hand them to the batcher: of this moment, or of the times that are given by place. */
+export function encodedEvents(
+  count: number,
+  tenant: TenantId,
+  partitions: number,
+  timeMsOf?: (index: number) => number,
+): EncodedEvent[] {
+  const nowMs = Date.now()
   return Array.from({ length: count }, (_, index) => {
-    const identity = { tenant, source: SOURCE, id: v7() }
+    const timeMs = timeMsOf ? timeMsOf(index) : nowMs
+    const identity = { tenant, source: SOURCE, id: timeMsOf ? v7({ msecs: timeMs }) : v7() }
     const encoded = encodeEvent({
       ...identity,
       shard: shardOf(identity),

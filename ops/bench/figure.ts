@@ -1,5 +1,6 @@
 import type { StackEnv } from '../stack/stack.ts'
-import type { Mode, Row } from './measure.ts'
+import type { Line } from './fact.ts'
+import type { Mode } from './measure.ts'
 import type { Sizes } from './sizes.ts'
 
 /** The servers of a bench, and their processes where they can be seen. */
@@ -14,14 +15,30 @@ export type FigureInput = {
   /** Undefined when everything is embedded. */
   servers: BenchServers | undefined
 }
-export type Figure = (input: FigureInput) => Promise<Row[]>
+export type Figure = (input: FigureInput) => Promise<Line[]>
 
-/** In the order in which an event passes. */
-export const FIGURES = ['edge', 'log', 'insert', 'pump', 'invoicer'] as const
+/** In the order in which an event passes, then what only shows over time or over history. */
+export const FIGURES = [
+  'edge',
+  'log',
+  'insert',
+  'pump',
+  'invoicer',
+  'late',
+  'opaque',
+  'freshness',
+  'memory',
+  'growth',
+  'usage',
+] as const
 export type FigureName = (typeof FIGURES)[number]
 
-/** Those that have no embedded side: there the pump shares its process with everything else. */
-export const SERVERS_ONLY: readonly FigureName[] = ['pump']
+/** Those that have no embedded side: there the aggregator shares its process with everything else. */
+export const SERVERS_ONLY: readonly FigureName[] = ['pump', 'late', 'opaque', 'freshness']
+/** Those under a load that comes as a clock says. In a smoke run they share a process, and in it a world. */
+export const PACED: readonly FigureName[] = ['late', 'opaque', 'freshness', 'memory']
+/** Those about one store with much history: the embedded one is the one that the product itself has to keep quick. */
+export const EMBEDDED_ONLY: readonly FigureName[] = ['growth', 'usage']
 
 /** The servers of an input that must have them. */
 export function serversIn({ figure, servers }: FigureInput): BenchServers {

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util'
 import { FIGURES, type FigureName } from './figure.ts'
 import type { Mode } from './measure.ts'
-import { FULL, type Sizes, SMOKE } from './sizes.ts'
+import { SIZES, type SizeName, type Sizes } from './sizes.ts'
 
 export const USAGE = `Usage: npm run bench -- [options]
 
@@ -11,8 +11,10 @@ CPU time per event and per invoice of each role, beside the floor of what it is 
   --servers     only on servers, which are started for it; without these two: both
   --only a,b    only these figures: ${FIGURES.join(', ')}
   --smoke       tiny sizes: shows that the tool works, its figures mean nothing
+  --full        the sizes of the issue's table: hours, one figure at a time (--only)
   --json        one JSON object on stdout instead of the table
   --out FILE    the same JSON into a file
+  --from a,b    measures nothing: puts together what --out wrote in earlier runs; of the same figure the last one stands
   --readme      writes the table into README.md
   --date DAY    for the table; today when not given
   --help        print this
@@ -22,9 +24,11 @@ export type Options = {
   modes: Mode[]
   figures: FigureName[]
   sizes: Sizes
-  size: 'full' | 'smoke'
+  size: SizeName
   json: boolean
   out: string | undefined
+  /** Files to put together in place of measuring. */
+  from: string[] | undefined
   readme: boolean
   date: string
 }
@@ -38,6 +42,8 @@ export function readOptions(argv: string[], today: string): Options | undefined 
       servers: { type: 'boolean', default: false },
       only: { type: 'string', default: FIGURES.join(',') },
       smoke: { type: 'boolean', default: false },
+      full: { type: 'boolean', default: false },
+      from: { type: 'string' },
       json: { type: 'boolean', default: false },
       out: { type: 'string' },
       readme: { type: 'boolean', default: false },
@@ -51,10 +57,18 @@ export function readOptions(argv: string[], today: string): Options | undefined 
   const figures = readFigures(values.only)
   if (!/^\d{4}-\d{2}-\d{2}$/.test(values.date))
     throw new Error(`--date is '${values.date}': it must be a day like 2026-11-20`)
-  if (values.readme && (values.smoke || !both || figures.length < FIGURES.length))
-    throw new Error('--readme needs every figure at full size: leave out --smoke, --embedded, --servers and --only')
-  const { json, out, readme, date, smoke } = values
-  return { modes, figures, sizes: smoke ? SMOKE : FULL, size: smoke ? 'smoke' : 'full', json, out, readme, date }
+  const from = values.from?.split(',').map((file) => file.trim())
+  if (values.readme && !from && (values.smoke || !both || figures.length < FIGURES.length))
+    throw new Error('--readme needs every figure at its size: leave out --smoke, --embedded, --servers and --only')
+  const { json, out, readme, date } = values
+  const size = sizeOf(values)
+  return { modes, figures, sizes: SIZES[size], size, json, out, from, readme, date }
+}
+
+function sizeOf({ smoke, full }: { smoke: boolean; full: boolean }): SizeName {
+  if (smoke && full) throw new Error('--smoke and --full are two sizes: give one of them')
+  if (smoke) return 'smoke'
+  return full ? 'full' : 'default'
 }
 
 function readFigures(text: string): FigureName[] {

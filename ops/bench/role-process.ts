@@ -1,6 +1,6 @@
 import type { TenantId } from '../../schemas/http/door.ts'
 import { type Running, runRoles } from '../cli/run-roles.ts'
-import { type Env, kafkaSettingsOf, type Role, serversOf } from '../cli/settings.ts'
+import { type Env, kafkaSettingsOf, ROLES, type Role, serversOf } from '../cli/settings.ts'
 import { productVersion } from '../cli/version.ts'
 import { createLogger } from '../host/logger.ts'
 import { openEdge, putCatalog } from './catalog.ts'
@@ -8,16 +8,16 @@ import { answerParent } from './child.ts'
 import { jsThreadCpuUs, ownCpuUs } from './cpu.ts'
 import { type WatchedPostgres, watchPostgres } from './embedded-postgres.ts'
 
-export type RoleInput = { role: Role; env: Env; folder: string }
+export type RoleInput = { role: Role | 'all'; env: Env; folder: string }
 export type RoleStarted = { url: string; tenantId: TenantId; key: string; log: { topic: string } | undefined }
 
 let running: Running | undefined
 let postgres: WatchedPostgres | undefined
 
-/** One role of the product in a process of its own, as `tallyline ROLE` runs it, on embedded stores or on servers. */
+/** One role of the product, or all, in a process of its own as `tallyline ROLE` runs it, embedded or on servers. */
 async function start({ role, env, folder }: RoleInput): Promise<RoleStarted> {
   running = await runRoles({
-    roles: [role],
+    roles: role === 'all' ? ROLES : [role],
     servers: serversOf(env),
     kafka: kafkaSettingsOf(env),
     migrate: true,
@@ -42,4 +42,12 @@ async function stop(): Promise<void> {
   await postgres?.putAway()
 }
 
-answerParent({ start: (input) => start(input as RoleInput), cpu: ownCpuUs, jsCpu: jsThreadCpuUs }, stop)
+answerParent(
+  {
+    start: (input) => start(input as RoleInput),
+    cpu: ownCpuUs,
+    jsCpu: jsThreadCpuUs,
+    rss: () => process.memoryUsage.rss(),
+  },
+  stop,
+)

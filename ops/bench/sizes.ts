@@ -11,10 +11,28 @@ export type Sizes = Repetition & {
   eventsPerInsert: number
   pumpEvents: number
   subscriptions: number
+  /** Load that comes as a clock says: so many events a second for so long. */
+  pacedPerSecond: number
+  pacedSeconds: number
+  opaquePerSecond: number
+  opaqueSeconds: number
+  /** After the load, for what is rebuilt later: a slice closes after 10 s and settles for 15, a shard waits for 60. */
+  settleSeconds: number
+  /** Events of the last 24 h that are there before late ones come: one run each. */
+  lateHistories: readonly number[]
+  /** Both sides of a paced figure in one world: only to be quick. */
+  oneWorld: boolean
+  awaySeconds: number
+  /** Events at first; then twice and four times as many. */
+  growthEvents: number
+  probes: number
+  eventsPerProbe: number
+  usageEvents: number
+  usageQueries: number
 }
 
-/** A round of each side takes about a second of CPU. */
-export const FULL: Sizes = {
+/** A round of each side takes about a second of CPU; what needs time or history is shortened. */
+const DEFAULT: Sizes = {
   warmUps: 2,
   rounds: 5,
   edgeBatches: 1_000,
@@ -24,10 +42,39 @@ export const FULL: Sizes = {
   eventsPerInsert: 32_000,
   pumpEvents: 200_000,
   subscriptions: 5_000,
+  pacedPerSecond: 10_000,
+  pacedSeconds: 30,
+  opaquePerSecond: 5_000,
+  opaqueSeconds: 60,
+  settleSeconds: 45,
+  lateHistories: [0, 1_000_000],
+  oneWorld: false,
+  awaySeconds: 20,
+  growthEvents: 250_000,
+  probes: 3,
+  eventsPerProbe: 100_000,
+  usageEvents: 1_000_000,
+  usageQueries: 50,
+}
+
+/** As the targets are written: what needs time or history has all of it. */
+const FULL: Sizes = {
+  ...DEFAULT,
+  pacedPerSecond: 50_000,
+  pacedSeconds: 300,
+  opaqueSeconds: 600,
+  settleSeconds: 90,
+  lateHistories: [0, 10_000_000],
+  awaySeconds: 60,
+  growthEvents: 10_000_000,
+  probes: 5,
+  eventsPerProbe: 200_000,
+  usageEvents: 100_000_000,
+  usageQueries: 200,
 }
 
 /** Shows that every figure can be taken, and nothing else. */
-export const SMOKE: Sizes = {
+const SMOKE: Sizes = {
   warmUps: 0,
   rounds: 1,
   edgeBatches: 20,
@@ -37,4 +84,20 @@ export const SMOKE: Sizes = {
   eventsPerInsert: 1_000,
   pumpEvents: 2_000,
   subscriptions: 20,
+  pacedPerSecond: 1_000,
+  pacedSeconds: 2,
+  opaquePerSecond: 1_000,
+  opaqueSeconds: 2,
+  settleSeconds: 0,
+  lateHistories: [0],
+  oneWorld: true,
+  awaySeconds: 1,
+  growthEvents: 2_000,
+  probes: 1,
+  eventsPerProbe: 1_000,
+  usageEvents: 2_000,
+  usageQueries: 3,
 }
+
+export const SIZES = { smoke: SMOKE, default: DEFAULT, full: FULL }
+export type SizeName = keyof typeof SIZES
