@@ -24,6 +24,8 @@ export type AggregatorDeps = {
   /** Of whoever asks: they never keep the others waiting. */
   reads: ClickHouseStore
   reader: EventLogReader
+  /** Of logs that the present one followed: their rest is read, and what late writers still append. */
+  endedReaders?: readonly EventLogReader[]
   logger: Logger
   metrics: Registry
   now: () => number
@@ -48,11 +50,11 @@ const CLEAN_EVERY_MS = 10 * 60_000
 const STALLED_MS = 10_000
 
 export function buildAggregator(deps: AggregatorDeps): Aggregator {
-  const { app, pool, store, reads, reader, logger, metrics, now } = deps
-  const pump = createPump({ reader, store, logger, now })
+  const { app, pool, store, reads, reader, endedReaders = [], logger, metrics, now } = deps
+  const pumps = [reader, ...endedReaders].map((one) => createPump({ reader: one, store, logger, now }))
   let stopping = false
   let started = false
-  const sealDeps = { pool, store, reader, now, stopping: () => stopping }
+  const sealDeps = { pool, store, reader, endedReaders, now, stopping: () => stopping }
   /** One tenant's trouble must not keep the others waiting. */
   const forEachTenant = (name: string, work: (tenant: TenantId, slug: string) => Promise<unknown>) => async () => {
     for (const { tenantId, slug } of await listTenants(pool)) {
@@ -89,20 +91,20 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
   return {
     start: async () => {
       await syncMeters({ pool, store, now })
-      await pump.start()
+      for (const pump of pumps) await pump.start()
       for (const worker of workers) worker.start()
       started = true
     },
     stop: async () => {
       stopping = true
       await Promise.all(workers.map((worker) => worker.stop()))
-      await pump.stop()
+      await Promise.all(pumps.map((pump) => pump.stop()))
     },
     configChanged: (table) => {
       if (table === 'seal_requests' || table === '*') workers[0].wake()
     },
     check: async () => {
-      const idleMs = now() - pump.lastProgressMs()
+      const idleMs = now() - Math.min(...pumps.map((pump) => pump.lastProgressMs()))
       return { ok: started && idleMs < STALLED_MS, detail: `last progress ${idleMs} ms ago` }
     },
   }

@@ -13,6 +13,9 @@ import { backfillsDoor } from './doors/backfills.http.ts'
 import { correctionsDoor } from './doors/corrections.http.ts'
 import { eventTypesDoor } from './doors/event-types.http.ts'
 import { eventsDoor } from './doors/events.http.ts'
+import { kafkaInputsDoor } from './doors/kafka/inputs.http.ts'
+import { type InputKeeper, keepInputs } from './doors/kafka/keep-inputs.ts'
+import type { InputSource } from './doors/kafka/read-input.kafka.ts'
 import { openmeterEventsDoor } from './doors/openmeter/events.http.ts'
 import { quotaDoor } from './doors/quota.http.ts'
 import { settingsDoor } from './doors/settings.http.ts'
@@ -28,6 +31,8 @@ export type IngestDeps = {
   quota: QuotaStore
   usage: ClickHouseStore
   enforceQuota: boolean
+  /** Where tenants' own topics are, and what their names begin with. */
+  kafkaInputs?: (InputSource & { prefix: string }) | undefined
   logger: Logger
   metrics: Registry
   now: () => number
@@ -76,20 +81,42 @@ export function buildIngest(deps: IngestDeps): Ingest {
   quotaDoor(app, { pool, config, now })
   usageRecordsDoor(app, { pool, accept, recorder })
   settingsDoor(app, { pool, config, now })
-  openmeterEventsDoor(app, { accept, recorder, admission, withRawBodies: deps.withRawBodies })
+  openmeterEventsDoor(app, { pool, accept, recorder, admission, withRawBodies: deps.withRawBodies })
   const corrected = createCorrectionCounter(metrics)
   correctionsDoor(app, { config, batcher, partitions: writer.partitions, now, pool, usage, writer, corrected })
   const reverts = backfillsDoor(app, { ...deps, accept, recorder, admission })
+  const inputs = kafkaDoor(deps, { accept, recorder, admission })
   return {
-    start: async () => reverts.start(),
+    start: async () => {
+      reverts.start()
+      inputs?.start()
+    },
     stop: async () => {
+      await inputs?.stop()
       await reverts.stop()
       await batcher.drain()
       await quota.close()
     },
     configChanged: (table, tenant) => {
+      if (table === '*' || table === 'kafka_inputs') inputs?.look()
       if (table === '*') config.invalidate()
       else if (['event_types', 'meters', 'quota_limits', 'tenant_settings'].includes(table)) config.invalidate(tenant)
     },
   }
+}
+
+/** Kafka as a door: topics that tenants' producers write. Without Kafka only its routes are there. */
+function kafkaDoor(
+  { app, pool, kafkaInputs, logger, metrics, now }: IngestDeps,
+  means: Pick<Parameters<typeof keepInputs>[0], 'accept' | 'recorder' | 'admission'>,
+): InputKeeper | undefined {
+  const records = new Counter({
+    name: 'billing_kafka_input_records_total',
+    help: 'Records of Kafka inputs: read, or rejected because they could not be',
+    labelNames: ['tenant', 'outcome'],
+    registers: [metrics],
+  })
+  const keeper = kafkaInputs && keepInputs({ ...means, pool, source: kafkaInputs, records, logger, now })
+  kafkaInputsDoor(app, { pool, prefix: kafkaInputs?.prefix, changed: () => keeper?.look(), now })
+  return keeper
 }

@@ -33,10 +33,16 @@ export function createKafkaLogReader(options: KafkaReaderOptions, logger: Logger
   let member: GroupMember | undefined
   let fetching: ReturnType<typeof startFetching> | undefined
   const trust = createTrust((nextOffsets) => requireRecords(ofTopic, topic, nextOffsets))
+  const troubled = new Set<number>()
   const doubt = () => {
     trust.lose()
     buffer.clear()
     positions.clear()
+    troubled.clear()
+  }
+  const told = (partition: number, fetched: boolean) => {
+    if (fetched) troubled.delete(partition)
+    else troubled.add(partition)
   }
   const assign = (assigned: readonly number[]) => {
     doubt()
@@ -51,7 +57,7 @@ export function createKafkaLogReader(options: KafkaReaderOptions, logger: Logger
       await ofTopic.connect()
       member = keepMembership(options, logger, assign)
       const hasRoom = () => buffer.bytes() <= BUFFER_BYTES
-      fetching = startFetching(brokers, topic, { positions, take: buffer.push, hasRoom, doubt }, logger)
+      fetching = startFetching(brokers, topic, { positions, take: buffer.push, hasRoom, doubt, told }, logger)
     },
     stop: async () => {
       await Promise.all([member?.stop(), fetching?.stop()])
@@ -60,6 +66,8 @@ export function createKafkaLogReader(options: KafkaReaderOptions, logger: Logger
     assignment: () => assignment,
     read: async (nextOffsets, maxBytes) => {
       if (assignment.partitions.length === 0) return []
+      // Nothing to read is one thing, and nothing that can be read another: whoever waits for records is to know.
+      if (assignment.partitions.every((partition) => troubled.has(partition))) trust.lose()
       await trust.have(nextOffsets)
       const ours = (offset: number | undefined, partition: number) =>
         assignment.partitions.includes(partition) ? offset : undefined
@@ -99,7 +107,7 @@ function committing(
   }
 }
 
-/** Looks at the topic before the first read, and again after something was not as expected. */
+/** Looks at the topic before the first read, when it did not hold what was expected, and when none of it is fetched. */
 function createTrust(look: (nextOffsets: Offsets) => Promise<void>) {
   let trusted = false
   return {
@@ -121,9 +129,9 @@ function createTrust(look: (nextOffsets: Offsets) => Promise<void>) {
 }
 
 /**
- * A topic that ends before
- * what was stored, being another one of the same name or one that lost records, and one whose records were removed
- * before they were stored, are told here, loudly and for as long as it is so: going on would lose events silently.
+ * A topic that ends before what was stored, being another one of the same name or one that lost records, and one whose
+ * records were removed before they were stored, are told here, loudly and for as long as it is so: going on would lose
+ * events silently.
  */
 async function requireRecords(ofTopic: Topic, topic: string, nextOffsets: Offsets): Promise<void> {
   const ranges = await ofTopic.ranges()

@@ -9,7 +9,8 @@ const LOOK_EVERY_MS = 25
 
 /**
  * Reads the embedded log. A commit is visible before it is flushed, and after a power loss its offset could be given
- * to another record: so the ends are noted first, then `flushed` is awaited, then only what lies before them is read.
+ * to another record: so the ends are noted first, then the last commit's end is awaited, then only what lies before them
+ * is read. One that fails, as on a full disk, ends as well, and keeps nobody from reading what was committed before.
  */
 export function createLmdbLogReader(
   db: Database<Buffer, EmbeddedLogKey>,
@@ -28,7 +29,7 @@ export function createLmdbLogReader(
     stored: () => undefined,
     read: async (nextOffsets, maxBytes) => {
       const ends = committedEnds()
-      await db.flushed
+      await lastCommitEnded(db)
       const rows: LogRow[] = []
       for (let partition = 0; partition < partitions; partition++) {
         const from = nextOffsets[partition] ?? 0
@@ -41,11 +42,16 @@ export function createLmdbLogReader(
       // A write transaction of our own waits for every one that was begun before: a barrier.
       await db.transaction(() => undefined)
       const ends = committedEnds()
-      await db.flushed
+      await lastCommitEnded(db)
       return ends
     },
     waitForMore: (waitMs) => sleep(Math.min(waitMs, LOOK_EVERY_MS)),
   }
+}
+
+async function lastCommitEnded(db: Pick<Database, 'flushed'>): Promise<void> {
+  const ended = () => undefined
+  await db.flushed.then(ended, ended)
 }
 
 function readPartition(

@@ -13,6 +13,16 @@ export async function openSealRequests(tx: TenantTransaction): Promise<SealReque
   return rows.map((row) => ({ sealId: row.seal_id, knownBeforeMs: row.known_before.getTime() }))
 }
 
+/** The log that events are written to, if it is none of these, which were once. */
+export async function logBeside(tx: TenantTransaction, topics: readonly string[]): Promise<string | undefined> {
+  const { rows } = await tx.query<{ topic: string }>(
+    `SELECT topic FROM event_logs
+     WHERE active AND topic <> ALL ($1) AND EXISTS (SELECT FROM event_logs WHERE topic = ANY ($1))`,
+    [topics],
+  )
+  return rows[0]?.topic
+}
+
 /** The first answer stands: a second aggregator with the same W would have found the same. */
 export async function insertSeal(tx: TenantTransaction, seal: Seal, sealedAt: Date): Promise<void> {
   await tx.query(

@@ -1,7 +1,8 @@
 import { Gauge, type Registry } from 'prom-client'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
-import { changedShards, countConflicts } from './lists.clickhouse.ts'
+import { countConflicts } from './lists.clickhouse.ts'
+import { NOTHING_SEEN, type Seen, shardsStoredSince } from './stored-since.clickhouse.ts'
 
 export type ConflictGauge = { refresh(tenant: TenantId, slug: string): Promise<void> }
 
@@ -9,8 +10,8 @@ export type ConflictGauge = { refresh(tenant: TenantId, slug: string): Promise<v
 const SHARDS_AT_ONCE = 200
 
 /**
- * How many identities of each tenant came with contradicting payloads, counted anew for the shards that changed since
- * the hour of the last refresh; the first one counts all. Only shards with conflicts are remembered. Every process
+ * How many identities of each tenant came with contradicting payloads, counted anew for the shards of which something
+ * was stored since the last refresh; the first one counts all. Only shards with conflicts are remembered. Every process
  * counts the same: do not add them up.
  */
 export function createConflictGauge(deps: {
@@ -25,12 +26,11 @@ export function createConflictGauge(deps: {
     labelNames: ['tenant'],
     registers: [deps.metrics],
   })
-  const tenants = new Map<TenantId, { conflictsOf: Map<number, number>; countedMs: number }>()
+  const tenants = new Map<TenantId, { conflictsOf: Map<number, number>; seen: Seen }>()
   return {
     refresh: async (tenant, slug) => {
-      const nowMs = deps.now()
-      const known = tenants.get(tenant) ?? { conflictsOf: new Map<number, number>(), countedMs: 0 }
-      const shards = await changedShards(deps.store, tenant, known.countedMs)
+      const known = tenants.get(tenant) ?? { conflictsOf: new Map<number, number>(), seen: NOTHING_SEEN }
+      const { shards, seen } = await shardsStoredSince(deps.store, tenant, known.seen, deps.now())
       for (let from = 0; from < shards.length; from += SHARDS_AT_ONCE) {
         if (deps.stopping()) return
         const part = shards.slice(from, from + SHARDS_AT_ONCE)
@@ -38,11 +38,10 @@ export function createConflictGauge(deps: {
         for (const shard of part) known.conflictsOf.delete(shard)
         for (const [shard, conflicts] of counted) known.conflictsOf.set(shard, conflicts)
       }
-      // An hour back: what was appended before an hour's end may be stored after it.
-      tenants.set(tenant, { ...known, countedMs: nowMs - HOUR_MS })
+      // When all are counted: one that failed half-way begins there again.
+      tenants.set(tenant, { ...known, seen })
       const total = [...known.conflictsOf.values()].reduce((sum, conflicts) => sum + conflicts, 0)
       gauge.set({ tenant: slug }, total)
     },
   }
 }
-const HOUR_MS = 3_600_000

@@ -69,18 +69,6 @@ export async function listConflicts(
 }
 const BEFORE_ALL = -(2 ** 52)
 
-/** Shards that changed in the hour of `sinceMs` or later. */
-export async function changedShards(store: ClickHouseStore, tenant: TenantId, sinceMs: number): Promise<number[]> {
-  const rows = await store.query<{ shard_text: string }>(
-    `SELECT DISTINCT toString(shard) AS shard_text FROM shard_changes
-     WHERE tenant = {tenant:UInt32}
-       AND known_hour >= toStartOfHour(fromUnixTimestamp64Milli({since_ms:Int64}, 'UTC'))
-     ORDER BY shard`,
-    { tenant, since_ms: sinceMs },
-  )
-  return rows.map((row) => Number(row.shard_text))
-}
-
 /** How many identities conflict in each of the shards; those without a conflict are absent. */
 export async function countConflicts(
   store: ClickHouseStore,

@@ -3,7 +3,7 @@ import { Problem } from '../../schemas/http/problem.ts'
 import { type Batcher, bytesOf } from '../append/batcher.ts'
 import { formatMicro } from '../quota/limit.ts'
 import type { CounterKey, QuotaDecision, QuotaStore } from '../quota/quota-store.ts'
-import type { ConfigCache, TenantConfig } from './config.ts'
+import type { ConfigCache } from './config.ts'
 import type { Outcome } from './outcome.ts'
 import { createPrepare, type Prepared, type Rejected } from './prepare.ts'
 
@@ -57,7 +57,9 @@ async function takeAll(deps: AcceptDeps, prepared: readonly (Prepared | Rejected
 }
 
 /** Tells first copies of an identity, in their order, from later ones. */
-function sortOut(prepared: readonly (Prepared | Rejected)[]): { firsts: Prepared[]; copies: Copy[] } {
+function sortOut(prepared: readonly (Prepared | Rejected)[]): { firsts: readonly Prepared[]; copies: readonly Copy[] } {
+  const [only] = prepared
+  if (prepared.length === 1 && only) return { firsts: 'outcome' in only ? [] : [only], copies: [] }
   const seen = new Map<string, number>()
   const firsts: Prepared[] = []
   const copies: Copy[] = []
@@ -81,18 +83,18 @@ async function prepareAll(
   const nowMs = deps.now()
   const { partitions, ofBackfill = false } = deps
   const mayBackfill = caller.permissions.has('billing:usage:backfill')
-  const prepare = (config: TenantConfig) =>
-    events.map(createPrepare({ tenant: caller.tenantId, config, nowMs, mayBackfill, partitions, ofBackfill }))
   const config = await deps.config.get(caller.tenantId)
-  const prepared = prepare(config)
+  const options = { tenant: caller.tenantId, config, nowMs, mayBackfill, partitions, ofBackfill }
+  const prepared = events.map(createPrepare(options))
   const unknown = prepared.some((one) => 'outcome' in one && one.code === 'unknown_type')
   // The type may have been registered through another process a moment ago.
   if (!unknown || config.loadedAtMs > nowMs - UNKNOWN_TYPE_FRESH_MS) return prepared
-  return prepare(await deps.config.atLeast(caller.tenantId, nowMs))
+  const fresh = await deps.config.atLeast(caller.tenantId, nowMs)
+  return events.map(createPrepare({ ...options, config: fresh }))
 }
 
 function checkRoom(batcher: Batcher, firsts: readonly Prepared[], copies: readonly Copy[]): void {
-  const bytes = bytesOf(firsts) + bytesOf(copies.map(({ event }) => event))
+  const bytes = bytesOf(firsts) + (copies.length === 0 ? 0 : bytesOf(copies.map(({ event }) => event)))
   if (!batcher.hasRoom(bytes)) {
     throw new Problem(
       'overloaded',

@@ -12,6 +12,9 @@ const FORMATS: ReadonlyMap<string, BodyFormat> = new Map([
 
 /** The format that a Content-Type names. Throws Problem unsupported_media_type. */
 export function formatOf(contentType: string | undefined): BodyFormat {
+  // As nearly everybody writes it.
+  const plain = contentType === undefined ? undefined : FORMATS.get(contentType)
+  if (plain) return plain
   const { mediaType, parameters } = partsOf(contentType)
   const format = FORMATS.get(mediaType)
   if (!format) {

@@ -41,7 +41,6 @@ const NO_DRAWS: readonly QuotaDraw[] = []
 /** Checks events one by one and encodes them. Draws on the same counter share its key, so that it is looked up once. */
 export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepared | Rejected {
   const { tenant, config, nowMs, partitions } = options
-  const counterOf = counterKeys(tenant)
   return (raw) => {
     const read = readCloudEvent(raw, nowMs, options)
     if (!read.ok) return rejected(read.id, read.code, read.path, read.message)
@@ -55,7 +54,7 @@ export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepar
     if (!type) return unknownType(event)
     const checked = type.validate(event.data)
     if (!checked.ok) return rejected(id, checked.code, checked.path, checked.message)
-    const draws = drawsOf(event, checked.value, config, counterOf)
+    const draws = drawsOf(tenant, event, checked.value, config)
     if ('outcome' in draws) return draws
     const { key: identity, shard, partition } = located
     const data = checked.json
@@ -80,10 +79,10 @@ function unknownType({ id, type }: CloudEvent): Rejected {
 
 /** Every meter of the type must be able to count the event, also one without a limit. */
 function drawsOf(
+  tenant: TenantId,
   event: CloudEvent,
   data: JsonObject,
   config: TenantConfig,
-  counterOf: (event: CloudEvent, limit: QuotaLimit) => CounterKey,
 ): readonly QuotaDraw[] | Rejected {
   const meters = config.metersOfType.get(event.type)
   if (!meters) return NO_DRAWS
@@ -95,7 +94,7 @@ function drawsOf(
     if (quantity === undefined) return noQuantity(event, meter, data)
     const limit = limits?.find((one) => one.meter === meter.slug)
     if (!limit) continue
-    draws.push({ counter: counterOf(event, limit), micro: toMicro(quantity), limitMicro: limit.limitMicro })
+    draws.push({ counter: counterOf(tenant, event, limit), micro: toMicro(quantity), limitMicro: limit.limitMicro })
   }
   return draws
 }
@@ -105,16 +104,17 @@ function noQuantity({ id }: CloudEvent, meter: EdgeMeter, data: JsonObject): Rej
   return rejected(id, 'invalid_quantity', faultOf(meter, data), message)
 }
 
+/** A limit is of one subject, and of one reading of the configuration: requests share its latest counter's key. */
+const latestCounters = new WeakMap<QuotaLimit, CounterKey>()
+
 /** The key of the counter that a limit has at an event's time: the same object while the times lie in one window. */
-function counterKeys(tenant: TenantId): (event: CloudEvent, limit: QuotaLimit) => CounterKey {
-  const latest = new Map<QuotaLimit, CounterKey>()
-  return ({ subject, timeMs }, limit) => {
-    const known = latest.get(limit)
-    if (known && known.startMs <= timeMs && timeMs < known.endMs) return known
-    const counter = { tenant, subject, meter: limit.meter, ...windowOf(timeMs, limit.period) }
-    latest.set(limit, counter)
-    return counter
-  }
+function counterOf(tenant: TenantId, { subject, timeMs }: CloudEvent, limit: QuotaLimit): CounterKey {
+  const known = latestCounters.get(limit)
+  const isOfBoth = known?.subject === subject && known.tenant === tenant
+  if (isOfBoth && known.startMs <= timeMs && timeMs < known.endMs) return known
+  const counter = { tenant, subject, meter: limit.meter, ...windowOf(timeMs, limit.period) }
+  latestCounters.set(limit, counter)
+  return counter
 }
 
 /** A time inside an id chooses its shard: one far from now would touch shards that are long closed. */

@@ -52,6 +52,7 @@ export function createLmdbLogWriter(
         await commit(group)
         for (const { done } of group) done()
       } catch (error) {
+        leaveNothingUnhandled(db, error)
         for (const { fail } of group) fail(error)
       }
     }
@@ -68,6 +69,17 @@ export function createLmdbLogWriter(
         if (!committing) void run()
       }),
   }
+}
+
+/**
+ * When a commit failed, as on a full disk, nothing of it is there and the next one may succeed. The store then rejects two
+ * more promises that nobody has, which would end the process (seen with lmdb 3.5).
+ */
+function leaveNothingUnhandled(db: Pick<Database, 'committed'>, error: unknown): void {
+  const ignore = () => undefined
+  db.committed.then(ignore, ignore)
+  const { commitError } = error as { commitError?: Promise<unknown> }
+  commitError?.catch(ignore)
 }
 
 function lastEntry(db: Database<Buffer, EmbeddedLogKey>, partition: number): { offset: number; knownAtMs: number } {

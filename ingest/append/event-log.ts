@@ -11,4 +11,6 @@ export type EventLogWriter = {
   append(records: readonly LogAppend[]): Promise<void>
   /** Next offset of each partition after everything appended so far. */
   ends(): Promise<number[]>
+  /** Resolves when the log answers; `ends` when not given. */
+  answers?(): Promise<unknown>
 }

@@ -120,6 +120,8 @@ export async function listWaitingReverts(pool: Pool): Promise<WaitingRevert[]> {
 
 export type ClaimedRevert = {
   id: string
+  /** Grows with each claim of the revert: who has an older one has lost it. */
+  claim: string
   name: string
   source: string
   askedAt: Date
@@ -136,10 +138,10 @@ export async function claimRevert(
   claimSeconds: number,
 ): Promise<ClaimedRevert | undefined> {
   const { rows } = await tx.query<Omit<ClaimedRevert, 'voided' | 'after'> & VoidedRow>(
-    `UPDATE backfills SET revert_claimed_until = now() + make_interval(secs => $2)
+    `UPDATE backfills SET revert_claimed_until = now() + make_interval(secs => $2), revert_claim = revert_claim + 1
      WHERE backfill_id = $1 AND state = 'reverting'
        AND (revert_claimed_until IS NULL OR revert_claimed_until < now())
-     RETURNING backfill_id AS id, name, source, revert_asked_at AS "askedAt", revert_asked_by AS "askedBy",
+     RETURNING backfill_id AS id, revert_claim::text AS claim, name, source, revert_asked_at AS "askedAt", revert_asked_by AS "askedBy",
        voided, voided_shard AS "voidedShard", voided_id AS "voidedId"`,
     [id, claimSeconds],
   )
@@ -151,30 +153,44 @@ export async function claimRevert(
 }
 type VoidedRow = { voided: string; voidedShard: string | null; voidedId: string | null }
 
-/** Notes how far a revert has come and goes on claiming it; without `after` it only does the latter. */
+/**
+ * Notes how far a revert has come and goes on claiming it; without `after` it only does the latter. False: another
+ * process has claimed it since, and what it notes stands.
+ */
 export async function keepRevert(
   tx: TenantTransaction,
-  id: string,
+  { id, claim }: Pick<ClaimedRevert, 'id' | 'claim'>,
   claimSeconds: number,
   { voided, after }: Pick<ClaimedRevert, 'voided' | 'after'>,
-): Promise<void> {
-  await tx.query(
-    `UPDATE backfills SET revert_claimed_until = now() + make_interval(secs => $2), voided = $3,
-       voided_shard = $4, voided_id = $5
-     WHERE backfill_id = $1 AND state = 'reverting'`,
-    [id, claimSeconds, voided, after?.shard ?? null, after?.id ?? null],
+): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `UPDATE backfills SET revert_claimed_until = now() + make_interval(secs => $3), voided = $4,
+       voided_shard = $5, voided_id = $6
+     WHERE backfill_id = $1 AND revert_claim = $2 AND state = 'reverting'`,
+    [id, claim, claimSeconds, voided, after?.shard ?? null, after?.id ?? null],
   )
+  return rowCount === 1
 }
 
 /** Lets another process, or a later try, take the revert up at once. */
-export async function releaseRevert(tx: TenantTransaction, id: string): Promise<void> {
-  await tx.query('UPDATE backfills SET revert_claimed_until = NULL WHERE backfill_id = $1', [id])
+export async function releaseRevert(
+  tx: TenantTransaction,
+  { id, claim }: Pick<ClaimedRevert, 'id' | 'claim'>,
+): Promise<void> {
+  await tx.query('UPDATE backfills SET revert_claimed_until = NULL WHERE backfill_id = $1 AND revert_claim = $2', [
+    id,
+    claim,
+  ])
 }
 
-export async function finishRevert(tx: TenantTransaction, id: string, revertedAt: Date): Promise<void> {
+export async function finishRevert(
+  tx: TenantTransaction,
+  { id, claim }: Pick<ClaimedRevert, 'id' | 'claim'>,
+  revertedAt: Date,
+): Promise<void> {
   await tx.query(
-    `UPDATE backfills SET state = 'reverted', reverted_at = $2, revert_claimed_until = NULL
-     WHERE backfill_id = $1 AND state = 'reverting'`,
-    [id, revertedAt],
+    `UPDATE backfills SET state = 'reverted', reverted_at = $3, revert_claimed_until = NULL
+     WHERE backfill_id = $1 AND revert_claim = $2 AND state = 'reverting'`,
+    [id, claim, revertedAt],
   )
 }

@@ -28,7 +28,7 @@ export type RevertDeps = {
 }
 
 const IDENTITIES_PER_PAGE = 2_000
-/** Longer than a page takes; after a kill -9 another process goes on after it. */
+/** Longer than a page should take; after a kill -9 another process goes on after it. */
 const CLAIM_SECONDS = 30
 const POLL_MS = 100
 
@@ -36,42 +36,46 @@ const POLL_MS = 100
  * Voids everything under a backfill's source; nothing is appended to it any more. Order of effects, and what a crash
  * between them leaves: (1) this process claims the revert; (2) usage must have come as far as the log is now: then every
  * identity is listed; (3) for each page its voids are appended, (4) then the page is noted: a crash before that repeats
- * its voids, as the same operation of the same moment, which changes nothing; (5) the backfill is reverted.
+ * its voids, as the same operation of the same moment, which changes nothing; (5) the backfill is reverted. If another
+ * process took the revert up because a page took longer than the claim, it goes on alone from the last page noted: this
+ * one notes nothing more, and what it appended is appended again as the same operation.
  */
 export async function runRevert(deps: RevertDeps, { tenantId, backfillId }: WaitingRevert): Promise<void> {
   const inTenant = <T>(work: (tx: TenantTransaction) => Promise<T>) => withTenant(deps.pool, tenantId, work)
   const revert = await inTenant((tx) => claimRevert(tx, backfillId, CLAIM_SECONDS))
   if (!revert) return
   const keep = (done: Pick<ClaimedRevert, 'voided' | 'after'>) =>
-    inTenant((tx) => keepRevert(tx, backfillId, CLAIM_SECONDS, done))
+    inTenant((tx) => keepRevert(tx, revert, CLAIM_SECONDS, done))
   let { voided, after } = revert
   try {
-    await usageCaughtUp(deps, () => keep({ voided, after }))
+    if (!(await usageCaughtUp(deps, () => keep({ voided, after })))) return
     while (!deps.stopping()) {
       const page = await identitiesUnder(deps.usage, tenantId, revert.source, after, IDENTITIES_PER_PAGE)
       const last = page.at(-1)
       if (!last) {
-        await inTenant((tx) => finishRevert(tx, backfillId, new Date(deps.now())))
+        await inTenant((tx) => finishRevert(tx, revert, new Date(deps.now())))
         return
       }
       await appendVoids(deps, tenantId, revert, page)
       voided += page.length
       after = last
-      await keep({ voided, after })
+      if (!(await keep({ voided, after }))) return
     }
   } finally {
     // If this fails as well, the claim ends by itself.
-    await inTenant((tx) => releaseRevert(tx, backfillId)).catch(() => undefined)
+    await inTenant((tx) => releaseRevert(tx, revert)).catch(() => undefined)
   }
 }
 
-async function usageCaughtUp(deps: RevertDeps, stillHere: () => Promise<void>): Promise<void> {
+/** False: this process stops, or the revert is another's. */
+async function usageCaughtUp(deps: RevertDeps, keep: () => Promise<boolean>): Promise<boolean> {
   const ends = await deps.writer.ends()
   for (let polls = 1; !(await isStoredUpTo(deps.usage, deps.writer.logId, ends)); polls++) {
-    if (deps.stopping()) return
-    if (polls % 50 === 0) await stillHere()
+    if (deps.stopping()) return false
+    if (polls % 50 === 0 && !(await keep())) return false
     await sleep(POLL_MS)
   }
+  return true
 }
 
 async function appendVoids(

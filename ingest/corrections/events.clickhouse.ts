@@ -16,10 +16,30 @@ export type FoundEvent = {
 }
 
 const isoTime = (column: string) => `replaceOne(toString(${column}), ' ', 'T') || 'Z'`
+/** As the aggregator packs them into an event's version. */
+const PARTITION = 'toUInt32(bitAnd(bitShiftRight(bitNot(version), 64), toUInt128(1048575)))'
+const OFFSET = 'toUInt64(bitAnd(bitShiftRight(bitNot(version), 20), toUInt128(17592186044415)))'
 const IS_OPERATION = `startsWith(type, '${OPERATION_PREFIX}')`
 
-/** Which events are looked at: as known before W, and without what an operation did to them, itself or its copies. */
-export type AsOf = { beforeMs: number; withoutOperation: string }
+/**
+ * What the log held at a moment. By its places, because clocks differ: what is appended afterwards may be stamped with
+ * the same time or an earlier one. Times tell other logs' events, whose places say nothing: those of earlier logs from
+ * this one's, and this one's from those of later ones.
+ */
+export type Held = { ends: readonly number[]; earlierUntilMs: number; beforeMs: number }
+/** Which events are looked at: what the log held, and without what an operation did to them, itself or its copies. */
+export type AsOf = { held: Held; withoutOperation: string }
+
+/** What is held of a log, and of those before it, when everything before these ends is stored. */
+export async function heldBefore(store: ClickHouseStore, log: string, ends: readonly number[]): Promise<Held> {
+  const [row] = await store.query<{ newest: string; earlier: string }>(
+    `SELECT toString(toUnixTimestamp64Milli(max(known_at))) AS newest,
+       toString(toUnixTimestamp64Milli(maxIf(known_at, log != {log:String}))) AS earlier
+     FROM ingest_ranges`,
+    { log },
+  )
+  return { ends, earlierUntilMs: Number(row?.earlier ?? 0), beforeMs: Number(row?.newest ?? 0) + 1 }
+}
 
 /**
  * The events that a filter means, as they count: those that are voided count as nothing. An event's payload is that of
@@ -50,6 +70,9 @@ const FOUND = `
         argMax((toString(events.type), events.subject, events.time, events.data), version) AS said
       FROM events
       WHERE tenant = {tenant:UInt32} AND events.known_at < fromUnixTimestamp64Milli({as_of_ms:Int64}, 'UTC')
+        AND (
+          events.known_at <= fromUnixTimestamp64Milli({earlier_ms:Int64}, 'UTC')
+          OR ${OFFSET} < {ends:Array(UInt64)}[${PARTITION} + 1])
         AND ({source:String} = '' OR source = {source:String})
         AND NOT (is_operation AND operation = {without:String})
         AND shard IN (
@@ -68,10 +91,10 @@ const FOUND = `
     AND time >= fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')
     AND time < fromUnixTimestamp64Milli({to_ms:Int64}, 'UTC')`
 
-function paramsOf(tenant: TenantId, filter: EventFilter, { beforeMs, withoutOperation }: AsOf) {
+function paramsOf(tenant: TenantId, filter: EventFilter, { held, withoutOperation }: AsOf) {
   const { type = '', subject = '', source = '', fromMs, toMs } = filter
-  const times = { from_ms: fromMs, to_ms: toMs, as_of_ms: beforeMs }
-  return { tenant, type, subject, source, ...times, without: withoutOperation }
+  const times = { from_ms: fromMs, to_ms: toMs, as_of_ms: held.beforeMs, earlier_ms: held.earlierUntilMs }
+  return { tenant, type, subject, source, ...times, ends: held.ends, without: withoutOperation }
 }
 
 export async function countFound(

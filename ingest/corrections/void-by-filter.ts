@@ -9,7 +9,15 @@ import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 import type { EventLogWriter } from '../append/event-log.ts'
 import { appendCorrections, type CorrectDeps } from './correct.ts'
 import { encodeCorrection } from './correction.ts'
-import { countFound, type EventFilter, type FoundEvent, findIdentities, sampleFound } from './events.clickhouse.ts'
+import {
+  countFound,
+  type EventFilter,
+  type FoundEvent,
+  findIdentities,
+  type Held,
+  heldBefore,
+  sampleFound,
+} from './events.clickhouse.ts'
 import { type BegunVoid, findVoid, insertVoid } from './filter-voids.postgres.ts'
 
 export type FilterDeps = CorrectDeps & { pool: Pool; usage: ClickHouseStore; writer: EventLogWriter }
@@ -27,8 +35,7 @@ export async function tryFilter(
   caller: Caller,
   filter: EventFilter,
 ): Promise<{ count: number; sample: FoundEvent[] }> {
-  const asOf = { beforeMs: deps.now() + 1, withoutOperation: '' }
-  await caughtUp(deps)
+  const asOf = { held: await caughtUp(deps), withoutOperation: '' }
   const count = await countFound(deps.usage, caller.tenantId, filter, asOf)
   return { count, sample: await sampleFound(deps.usage, caller.tenantId, filter, asOf, SAMPLE) }
 }
@@ -42,11 +49,11 @@ export type FilterVoid = {
 }
 
 /**
- * Voids what a filter means. Order of effects, and what a crash between them leaves: (1) the events are counted as of a
- * moment; (2) the operation is noted with that moment; (3) an operation per event is appended to the log, part by part;
+ * Voids what a filter means. Order of effects, and what a crash between them leaves: (1) the events that the log holds
+ * are counted; (2) the operation is noted with how far the log went; (3) an operation per event is appended to the log, part by part;
  * (4) the answer. After (2) or half-way through (3) some events are voided: a repeat with the same operation id looks
- * as of the same moment, as if nothing of the operation had happened, finds the same events, and what was appended
- * already is the same operation again.
+ * at the log up to there, as if nothing of the operation had happened, finds the same events, and what was appended
+ * already is the same operation again. No clock of this process decides what was known.
  */
 export async function voidByFilter(
   deps: FilterDeps,
@@ -54,17 +61,16 @@ export async function voidByFilter(
   { filter, reason, operationId = randomUUID(), expectedCount }: FilterVoid,
 ): Promise<{ operationId: string; count: number }> {
   const { tenantId: tenant, keyId: by } = caller
-  const knownBeforeMs = deps.now() + 1
-  await caughtUp(deps)
+  const held = await caughtUp(deps)
   const filterJson = JSON.stringify(filter)
   const find = () => withTenant(deps.pool, tenant, (tx) => findVoid(tx, operationId, filterJson))
   let begun = await find()
   if (!begun) {
-    const asOf = { beforeMs: knownBeforeMs, withoutOperation: operationId }
+    const asOf = { held, withoutOperation: operationId }
     const count = await countFound(deps.usage, tenant, filter, asOf)
     requireCount(count, expectedCount)
     if (count > MOST_FOUND) throw tooMany(count)
-    const note = { operationId, filterJson, reason, by, knownBeforeMs, count }
+    const note = { operationId, filterJson, reason, by, held, count }
     await withTenant(deps.pool, tenant, (tx) => insertVoid(tx, note, new Date(deps.now())))
     begun = await find()
   }
@@ -92,7 +98,7 @@ async function foundAgain(
 ) {
   if (!begun.sameFilter) throw new Problem('conflict', 'The operation id belongs to a void by another filter')
   requireCount(begun.count, expectedCount)
-  const asOf = { beforeMs: begun.knownBeforeMs, withoutOperation: operationId }
+  const asOf = { held: begun.held, withoutOperation: operationId }
   const found = await findIdentities(usage, tenant, filter, asOf, MOST_FOUND + 1)
   requireCount(found.length, begun.count)
   return found
@@ -110,12 +116,12 @@ function tooMany(count: number): Problem {
   })
 }
 
-/** Everything accepted before can be found. */
-async function caughtUp({ batcher, writer, usage }: FilterDeps): Promise<void> {
+/** Everything accepted before can be found: what the log holds by then. */
+async function caughtUp({ batcher, writer, usage }: FilterDeps): Promise<Held> {
   await batcher.drain()
   const ends = await writer.ends()
   for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
-    if (await isStoredUpTo(usage, writer.logId, ends)) return
+    if (await isStoredUpTo(usage, writer.logId, ends)) return heldBefore(usage, writer.logId, ends)
     await sleep(POLL_MS)
   }
   throw new Problem('unavailable', 'The newest events are not stored yet: try again', { retryAfterSeconds: 5 })

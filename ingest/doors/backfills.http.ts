@@ -17,16 +17,8 @@ import { closeBackfill, revertBackfill } from '../backfills/change-state.ts'
 import { countIdentitiesUnder } from '../backfills/identities.clickhouse.ts'
 import { keepReverts, type RevertKeeper } from '../backfills/keep-reverts.ts'
 import { openBackfill } from '../backfills/open-backfill.ts'
-import {
-  AppendAnswer,
-  AppendBody,
-  BackfillAnswer,
-  IdPath,
-  ListAnswer,
-  ListQuery,
-  OneAnswer,
-  OpenBody,
-} from './backfills.shapes.ts'
+import { AppendBody, BackfillAnswer, IdPath, ListAnswer, ListQuery, OneAnswer, OpenBody } from './backfills.shapes.ts'
+import { EventsAnswer } from './events-answer.ts'
 
 export type BackfillsDoorDeps = {
   pool: Pool
@@ -86,7 +78,7 @@ function appendDoor(app: App, deps: BackfillsDoorDeps): void {
           consumes: ['application/json', 'application/cloudevents-batch+json', 'application/x-ndjson'],
           params: IdPath,
           body: AppendBody,
-          response: { 202: AppendAnswer },
+          response: { 202: EventsAnswer },
         },
       },
       async (request, reply) => {

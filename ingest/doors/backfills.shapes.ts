@@ -81,33 +81,3 @@ export const AppendBody = Type.Unsafe<Buffer>({
     },
   ],
 })
-
-const EventOutcome = Type.Object({
-  index: Type.Integer(),
-  id: Type.Optional(Type.String()),
-  outcome: Type.String(),
-  code: Type.Optional(Type.String()),
-  path: Type.Optional(Type.String()),
-  message: Type.Optional(Type.String()),
-  quota_remaining: Type.Optional(Type.String()),
-  over_quota: Type.Optional(Type.Boolean()),
-  retryable: Type.Optional(Type.Boolean()),
-})
-export const AppendAnswer = Type.Object(
-  {
-    accepted: Type.Integer(),
-    duplicate: Type.Integer(),
-    rejected: Type.Integer(),
-    quota_exceeded: Type.Integer(),
-    failed: Type.Integer(),
-    outcomes: Type.Array(EventOutcome),
-  },
-  {
-    examples: [
-      {
-        ...{ accepted: 1, duplicate: 0, rejected: 0, quota_exceeded: 0, failed: 0 },
-        outcomes: [{ index: 0, id: '0195a0c4-7c3e-7b1a-9d55-0d3a6a6f1c11', outcome: 'accepted' }],
-      },
-    ],
-  },
-)

@@ -6,6 +6,7 @@ import { checkDataType, isCloudEventsType } from '../accept/content-type.ts'
 const PREFIX = 'ce-'
 /** Those that the product reads; extensions are ignored, as in the other modes. */
 const ATTRIBUTES = ['specversion', 'id', 'source', 'type', 'subject', 'time'] as const
+const HEADERS = ATTRIBUTES.map((name) => PREFIX + name)
 
 /**
  * The events of a request in any of the HTTP binding's modes: structured, batched, or binary, which is the one where
@@ -17,7 +18,7 @@ export async function readEvents(headers: IncomingHttpHeaders, encoded: EncodedB
 }
 
 function isBinary(headers: IncomingHttpHeaders): boolean {
-  return ATTRIBUTES.some((name) => headers[PREFIX + name] !== undefined) && !isCloudEventsType(headers['content-type'])
+  return HEADERS.some((name) => headers[name] !== undefined) && !isCloudEventsType(headers['content-type'])
 }
 
 async function readBinaryEvent(headers: IncomingHttpHeaders, encoded: EncodedBody): Promise<Record<string, unknown>> {

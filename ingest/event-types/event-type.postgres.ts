@@ -18,6 +18,12 @@ export async function findEventType(tx: TenantTransaction, type: string): Promis
   return rows[0]
 }
 
+/** Those of the types that are registered. */
+export async function registeredAmong(tx: TenantTransaction, types: readonly string[]): Promise<string[]> {
+  const { rows } = await tx.query<{ type: string }>('SELECT type FROM event_types WHERE type = ANY($1)', [types])
+  return rows.map(({ type }) => type)
+}
+
 /** Stores a registration as the version after `version`; false if somebody else was faster. */
 export async function storeEventType(
   tx: TenantTransaction,

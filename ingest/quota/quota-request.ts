@@ -20,8 +20,16 @@ type Limit = { place: number; counter: Counter; limitMicro: bigint }
 /** What Lua's numbers hold exactly. */
 const LARGE_IN_LUA = 10n ** 15n
 
-export function counterKey({ tenant, startMs, endMs, meter, subject }: CounterKey): string {
-  return `quota:{${tenant}}:used:${startMs}-${endMs}:${meter}:${subject}`
+/** Whoever asks again and again asks with the same object: see `counterOf` in prepare.ts. */
+const keyTexts = new WeakMap<CounterKey, string>()
+
+export function counterKey(counter: CounterKey): string {
+  const known = keyTexts.get(counter)
+  if (known !== undefined) return known
+  const { tenant, startMs, endMs, meter, subject } = counter
+  const text = `quota:{${tenant}}:used:${startMs}-${endMs}:${meter}:${subject}`
+  keyTexts.set(counter, text)
+  return text
 }
 
 export function requestOf(items: readonly QuotaItem[], nowMs: number): QuotaRequest {

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import { ReplyError } from 'ioredis'
 import type { Logger } from 'pino'
 import { Problem } from '../../schemas/http/problem.ts'
+import { gatherDraws } from './gathered-draws.ts'
 import type { RedisClient } from './open.redis.ts'
 import { counterKey, type QuotaRequest, requestOf } from './quota-request.ts'
 import { COUNTER_TTL_S, DRAW_SCRIPT, GIVE_BACK_SCRIPT } from './quota-script.lua.ts'
@@ -15,7 +17,8 @@ const DRAW = scriptOf(DRAW_SCRIPT)
 const GIVE_BACK = scriptOf(GIVE_BACK_SCRIPT)
 
 /**
- * Counters in Redis: one round trip and one script per request. HC-5's `quota:{user_id}` with a TTL of 24 h is here:
+ * Counters in Redis: one round trip and one script for a request, or for several of a tenant that come together
+ * (gathered-draws.ts, decision 0016). HC-5's `quota:{user_id}` with a TTL of 24 h is here:
  *
  *   quota:{<tenant>}:used:<startMs>-<endMs>:<meter>:<subject>   micro-units as a decimal text, 24 h after the last draw
  *   quota:{<tenant>}:seen:<digits of a time>  a set of identities (or 128 bits of the SHA-256 of a long one) whose ids
@@ -32,15 +35,16 @@ const GIVE_BACK = scriptOf(GIVE_BACK_SCRIPT)
  * The client belongs to the store from now on: `close` ends it.
  */
 export function createRedisQuotaStore(client: RedisClient, logger: Logger, now = Date.now): QuotaStore {
+  const drawTogether = gatherDraws(async (items, nowMs, enforce) => {
+    const request = requestOf(items, nowMs)
+    const args = [...request.args, enforce ? '1' : '0']
+    const [missing, states, before] = (await run(client, DRAW, request.keys, args)) as DrawReply
+    if (missing.length > 0) return { missing: missing.flatMap((place) => request.counters[place - 1] ?? []) }
+    return { decisions: decisionsOf(items, request, states, before, enforce) }
+  }, isOfOne)
   return {
-    draw: async (items, nowMs, enforce) => {
-      if (items.length === 0) return { decisions: [] }
-      const request = requestOf(items, nowMs)
-      const args = [...request.args, enforce ? '1' : '0']
-      const [missing, states, before] = (await run(client, DRAW, request.keys, args)) as DrawReply
-      if (missing.length > 0) return { missing: missing.flatMap((place) => request.counters[place - 1] ?? []) }
-      return { decisions: decisionsOf(items, request, states, before, enforce) }
-    },
+    draw: async (items, nowMs, enforce) =>
+      items.length === 0 ? { decisions: [] } : drawTogether(items, nowMs, enforce),
     giveBack: async (items) => {
       if (items.length === 0) return
       const { keys, args } = requestOf(items, now())
@@ -63,6 +67,11 @@ export function createRedisQuotaStore(client: RedisClient, logger: Logger, now =
       client.disconnect()
     },
   }
+}
+
+/** What cannot be asked, or what the script refused: it checks everything before it writes, so nothing was drawn. */
+function isOfOne(error: unknown): boolean {
+  return error instanceof RangeError || (error instanceof Problem && error.cause instanceof ReplyError)
 }
 
 function scriptOf(text: string): Script {

@@ -1,6 +1,8 @@
+import type { Logger } from 'pino'
 import { createKafkaLogReader } from '../../aggregator/pump/event-log.kafka.ts'
 import { createLmdbLogReader } from '../../aggregator/pump/event-log.lmdb.ts'
 import type { EventLogReader } from '../../aggregator/pump/event-log.ts'
+import { afterEndedLogs } from '../../ingest/append/ended-logs.ts'
 import { createKafkaLogWriter } from '../../ingest/append/event-log.kafka.ts'
 import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
 import type { EventLogWriter } from '../../ingest/append/event-log.ts'
@@ -13,8 +15,10 @@ import type { UsageReader } from '../../invoicer/billing/usage.ts'
 import { manualGateway } from '../../invoicer/collection/payments/gateway.manual.ts'
 import type { Gateway } from '../../invoicer/collection/payments/gateway.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { openTopic } from '../../schemas/event/topic.kafka.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
-import type { Role } from './settings.ts'
+import type { EventLogTopic } from '../migrate/migrate.kafka.ts'
+import type { KafkaSettings, Role } from './settings.ts'
 import type { Stores, StoresOptions } from './stores.ts'
 import type { Undo } from './undo.ts'
 
@@ -23,6 +27,8 @@ export type Ports = {
   writer: EventLogWriter | undefined
   quota: QuotaStore | undefined
   reader: EventLogReader | undefined
+  /** Of logs that the present one followed. */
+  endedReaders: EventLogReader[]
   /** Of the pump, rebuilds and seals. */
   store: ClickHouseStore
   /** Of whoever asks. */
@@ -34,8 +40,8 @@ export type Ports = {
 
 /** Partitions of the embedded log: more only makes records smaller, fewer leaves the paths of many untested. */
 const EMBEDDED_PARTITIONS = 4
-/** Its members share the partitions among aggregators. */
-const AGGREGATORS = 'tallyline-aggregators'
+/** Its members share the partitions among aggregators. A group a log: each is shared by those who read it. */
+const groupOf = (topic: string) => `tallyline-aggregators-${topic}`
 
 export async function openPorts(options: StoresOptions, stores: Stores, now: () => number, undo: Undo): Promise<Ports> {
   const runs = (role: Role) => options.roles.includes(role)
@@ -44,6 +50,7 @@ export async function openPorts(options: StoresOptions, stores: Stores, now: () 
     writer: runs('ingest') ? await openWriter(stores, now, undo) : undefined,
     quota: runs('ingest') ? await openQuota(options, stores, now, undo) : undefined,
     reader: runs('aggregator') ? openReader(options, stores) : undefined,
+    endedReaders: runs('aggregator') ? openEndedReaders(options, stores) : [],
     store,
     reads,
     usage: createClickHouseUsageReader(reads),
@@ -52,12 +59,17 @@ export async function openPorts(options: StoresOptions, stores: Stores, now: () 
   }
 }
 
-async function openWriter({ kafka, lmdb }: Stores, now: () => number, undo: Undo): Promise<EventLogWriter> {
+async function openWriter({ kafka, lmdb, reads }: Stores, now: () => number, undo: Undo): Promise<EventLogWriter> {
   if (kafka) {
     const writer = createKafkaLogWriter({ brokers: kafka.brokers, ...kafka.log })
     await writer.connect()
     undo.add(() => writer.close())
-    return writer
+    const ended = kafka.endedLogs.map(({ topic, partitions }) => {
+      const { ends, close } = openTopic(kafka.brokers, topic, partitions)
+      undo.add(close)
+      return { logId: topic, ends }
+    })
+    return afterEndedLogs(writer, ended, reads)
   }
   const { log, logId } = there(lmdb)
   return createLmdbLogWriter(log, logId, EMBEDDED_PARTITIONS, now)
@@ -65,14 +77,21 @@ async function openWriter({ kafka, lmdb }: Stores, now: () => number, undo: Undo
 
 function openReader({ kafka: settings, logger }: StoresOptions, { kafka, lmdb }: Stores): EventLogReader {
   if (kafka) {
-    const { sessionTimeoutMs, clockMarginMs } = settings
-    return createKafkaLogReader(
-      { brokers: kafka.brokers, ...kafka.log, groupId: AGGREGATORS, sessionTimeoutMs, clockMarginMs },
-      logger,
-    )
+    const { log, brokers } = kafka
+    return openKafkaReader(log, brokers, settings, logger)
   }
   const { log, logId } = there(lmdb)
   return createLmdbLogReader(log, logId, EMBEDDED_PARTITIONS)
+}
+
+function openEndedReaders({ kafka: settings, logger }: StoresOptions, { kafka }: Stores): EventLogReader[] {
+  return kafka?.endedLogs.map((log) => openKafkaReader(log, kafka.brokers, settings, logger)) ?? []
+}
+
+function openKafkaReader(log: EventLogTopic, brokers: string[], settings: KafkaSettings, logger: Logger) {
+  const { sessionTimeoutMs, clockMarginMs } = settings
+  const groupId = groupOf(log.topic)
+  return createKafkaLogReader({ brokers, ...log, groupId, sessionTimeoutMs, clockMarginMs }, logger)
 }
 
 /**

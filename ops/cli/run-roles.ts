@@ -106,13 +106,21 @@ function ingestPart(
     quota,
     usage,
     enforceQuota,
+    kafkaInputs: kafkaInputsOf(options),
     logger,
     metrics,
     now,
   })
-  const log = { name: 'event log', check: async () => writer.ends().then(() => ({ ok: true })) }
+  const { answers = writer.ends } = writer
+  const log = { name: 'event log', check: async () => answers().then(() => ({ ok: true })) }
   const counters = { name: 'quota counters', check: async () => quota.ping().then(() => ({ ok: true })) }
   return [{ ...role, checks: [log, counters] }]
+}
+
+/** Tenants' own topics, if there is a Kafka that has them. */
+function kafkaInputsOf({ servers, kafka: { inputPrefix: prefix, sessionTimeoutMs } }: RunOptions) {
+  const brokers = servers.kafkaBrokers
+  return brokers && prefix !== undefined ? { brokers, prefix, sessionTimeoutMs } : undefined
 }
 
 function aggregatorPart(
@@ -123,11 +131,12 @@ function aggregatorPart(
   metrics: Registry,
   now: () => number,
 ): Part[] {
-  const { reader, store, reads } = ports
+  const { reader, endedReaders, store, reads } = ports
   if (!reader) return []
   const random20 = () => randomInt(2 ** 20)
   const { logger } = options
-  const role = buildAggregator({ app, pool: stores.pool, store, reads, reader, logger, metrics, now, random20 })
+  const readers = { reader, endedReaders }
+  const role = buildAggregator({ app, pool: stores.pool, store, reads, ...readers, logger, metrics, now, random20 })
   return [{ ...role, checks: [{ name: 'aggregator', check: role.check }] }]
 }
 

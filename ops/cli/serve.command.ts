@@ -26,6 +26,7 @@ const SETTINGS = `Settings come from the environment:
   HOST               127.0.0.1
   KAFKA_BROKERS, REDIS_URL, CLICKHOUSE_URL, DATABASE_URL
                      each switches its store from embedded to that server
+  KAFKA_INPUT_PREFIX tallyline-input. (tenants' own topics: <prefix><tenant>.<name>); off: none is read
   TALLYLINE_DATA     ./.tallyline, for embedded stores
   QUOTA_ENFORCEMENT  true; false records usage beyond a limit instead of refusing it
   BILLING_CRON       5 * * * *  (UTC); off: billing runs only on demand

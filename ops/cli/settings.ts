@@ -78,7 +78,15 @@ export function kafkaSettingsOf(env: Env) {
     partitions: wholeNumber(env, 'KAFKA_PARTITIONS', 12, 1_024),
     sessionTimeoutMs: wholeNumber(env, 'KAFKA_SESSION_TIMEOUT_MS', 30_000, 600_000),
     clockMarginMs: wholeNumber(env, 'SEAL_CLOCK_MARGIN_MS', 60_000, 3_600_000),
+    inputPrefix: inputPrefixOf(env),
   }
+}
+/** KAFKA_INPUT_PREFIX: what the names of tenants' own topics begin with, before the tenant's; 'off': none is read. */
+function inputPrefixOf(env: Env): string | undefined {
+  const text = env.KAFKA_INPUT_PREFIX || 'tallyline-input.'
+  if (!/^[a-zA-Z0-9._-]{1,100}$/.test(text))
+    throw new Error(`KAFKA_INPUT_PREFIX is '${text}': it must be letters, digits, dots, underscores and dashes`)
+  return text === 'off' ? undefined : text
 }
 export type KafkaSettings = ReturnType<typeof kafkaSettingsOf>
 

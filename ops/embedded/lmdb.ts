@@ -30,7 +30,14 @@ export async function openLmdb(logFolder: string, quotaFolder: string): Promise<
     )
   })
   mkdirSync(logFolder, { recursive: true, mode: 0o700 })
-  const root: RootDatabase = open({ path: logFolder, mapSize: MAP_SIZE_BYTES, maxDbs: 4, compression: false })
+  const root: RootDatabase = open({
+    path: logFolder,
+    mapSize: MAP_SIZE_BYTES,
+    maxDbs: 4,
+    compression: false,
+    // Flushed in the commit, not beside it: a commit that fails on a full disk would leave `flushed` waiting for ever.
+    overlappingSync: false,
+  })
   const meta = root.openDB<string, string>({ name: 'meta', encoding: 'string' })
   const log = root.openDB<Buffer, EmbeddedLogKey>({ name: 'log', encoding: 'binary' })
   forgetAfterReboot(quotaFolder)

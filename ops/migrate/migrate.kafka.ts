@@ -10,15 +10,24 @@ export type EventLogTopic = { topic: string; partitions: number }
 const TOPIC_LOCK = 7_215_503
 const DAY_MS = 86_400_000
 /** The log is kept this long behind the store (design §3 asks for 7 days at least). */
-const RETENTION_MS = 14 * DAY_MS
+const RETENTION_DAYS = 14
+const RETENTION_MS = RETENTION_DAYS * DAY_MS
 const LED_WITHIN_MS = 30_000
 
 /**
  * Creates the topic of the event log, once, under a name that is drawn, and notes it in Postgres. The topic comes
  * first: a row means that it was there, so one that is missing later is never made anew under the same name, where its
  * offsets would be mistaken for progress (design §3). After a crash between the two an empty topic stays behind.
+ *
+ * `newLog` ends the present log and begins another one: that is how the number of partitions changes (design §2.4).
+ * Writers take the new one when they start; aggregators that start from now on read both.
  */
-export async function migrateKafka(kafka: Kafka, ownerUrl: string, partitions: number): Promise<EventLogTopic> {
+export async function migrateKafka(
+  kafka: Kafka,
+  ownerUrl: string,
+  partitions: number,
+  { newLog = false } = {},
+): Promise<EventLogTopic> {
   const client = new pg.Client({ connectionString: ownerUrl })
   await client.connect()
   const admin = kafka.admin()
@@ -28,11 +37,10 @@ export async function migrateKafka(kafka: Kafka, ownerUrl: string, partitions: n
     const log = await activeLog(client)
     if (log) {
       await requireTopic(admin, log)
-      return log
+      if (!newLog) return log
     }
     const created = await createLogTopic(admin, partitions)
-    const insert = 'INSERT INTO event_logs (topic, partitions, active) VALUES ($1, $2, true)'
-    await client.query(insert, [created.topic, created.partitions])
+    await beginLog(client, created)
     return created
   } finally {
     await admin.disconnect()
@@ -42,10 +50,48 @@ export async function migrateKafka(kafka: Kafka, ownerUrl: string, partitions: n
 
 type Query = Pick<pg.Client, 'query'>
 
+/** From here on events are written to this log, and to no other by whoever starts. */
+async function beginLog(client: Query, { topic, partitions }: EventLogTopic): Promise<void> {
+  await client.query('BEGIN')
+  await client.query('UPDATE event_logs SET active = false WHERE active')
+  // Not the time of the transaction's begin, which lies before the end of the log that it follows.
+  const insert = `INSERT INTO event_logs (topic, partitions, active, created_at) VALUES ($1, $2, true, clock_timestamp())`
+  await client.query(insert, [topic, partitions])
+  await client.query('COMMIT')
+}
+
 /** The log that events are written to now; undefined before the first migration. */
 export async function activeLog(client: Query): Promise<EventLogTopic | undefined> {
   const { rows } = await client.query<EventLogTopic>('SELECT topic, partitions FROM event_logs WHERE active')
   return rows[0]
+}
+
+/**
+ * Logs that ended and may hold records that are not stored yet, or be written to by a process that has not been started
+ * since. Of one that ended longer ago than the topic's retention Kafka has nothing any more.
+ */
+export async function endedLogs(client: Query): Promise<EventLogTopic[]> {
+  const { rows } = await client.query<EventLogTopic>(
+    `SELECT topic, partitions
+     FROM (SELECT *, lead(created_at) OVER (ORDER BY created_at) AS ended_at FROM event_logs) AS logs
+     WHERE NOT active AND ended_at > now() - make_interval(days => $1)
+     ORDER BY created_at`,
+    [RETENTION_DAYS],
+  )
+  return rows
+}
+
+/** Those whose topics Kafka has. */
+export async function existingLogs(kafka: Kafka, logs: readonly EventLogTopic[]): Promise<EventLogTopic[]> {
+  if (logs.length === 0) return []
+  const admin = kafka.admin()
+  try {
+    await admin.connect()
+    const topics = new Set(await admin.listTopics())
+    return logs.filter(({ topic }) => topics.has(topic))
+  } finally {
+    await admin.disconnect()
+  }
 }
 
 /** Creates a topic for an event log, with a name that no other had. */

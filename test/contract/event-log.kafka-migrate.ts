@@ -1,7 +1,7 @@
 import { type Admin, ConfigResourceTypes, Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { activeLog, migrateKafka } from '../../ops/migrate/migrate.kafka.ts'
+import { activeLog, endedLogs, existingLogs, migrateKafka } from '../../ops/migrate/migrate.kafka.ts'
 import type { KafkaServer } from '../../ops/stack/server.ts'
 import { openKafka } from '../../ops/stores/kafka.kafka.ts'
 import { createTestDatabase } from '../support/test-database.ts'
@@ -57,6 +57,24 @@ export function describeKafkaMigration(server: () => KafkaServer): void {
       const next = await migrateKafka(kafka, ownerUrl, 2)
       expect(next.topic).not.toBe(log.topic)
       expect(await admin.listTopics()).toContain(next.topic)
+    })
+
+    test('a new log follows the present one, which is kept to be read to its end as long as Kafka has it', async () => {
+      const { ownerUrl, pool } = await database()
+      const first = await migrateKafka(kafka, ownerUrl, 4)
+      expect(await endedLogs(pool)).toEqual([])
+      const second = await migrateKafka(kafka, ownerUrl, 12, { newLog: true })
+      expect([first.partitions, second.partitions]).toEqual([4, 12])
+      expect(second.topic).not.toBe(first.topic)
+      expect(await activeLog(pool)).toEqual(second)
+      expect(await endedLogs(pool)).toEqual([first])
+      expect(await existingLogs(kafka, [first])).toEqual([first])
+      // Without being told so nothing ends.
+      expect(await migrateKafka(kafka, ownerUrl, 24)).toEqual(second)
+      await admin.deleteTopics({ topics: [first.topic] })
+      expect(await existingLogs(kafka, await endedLogs(pool))).toEqual([])
+      await runSql(ownerUrl, "UPDATE event_logs SET created_at = created_at - interval '15 days'")
+      expect(await endedLogs(pool)).toEqual([])
     })
 
     test('a Kafka that is away notes nothing, and the next run begins', async () => {

@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs'
 import { createKafkaLogReader } from '../../aggregator/pump/event-log.kafka.ts'
 import { createKafkaLogWriter, type KafkaLogOptions } from '../../ingest/append/event-log.kafka.ts'
 import { createLogger } from '../../ops/host/logger.ts'
@@ -13,6 +14,14 @@ export const silent = createLogger({ level: 'silent' })
 export const SESSION_MS = 6_000
 /** One broker on this machine: its clock is ours. */
 const CLOCK_MARGIN_MS = 300
+
+/** Linux' letters for what each thread does; T is stopped. */
+function threadStates(pid: number | undefined): string[] {
+  const tasks = `/proc/${pid}/task`
+  return readdirSync(tasks).map(
+    (task) => / \(.*\) (\w) /.exec(readFileSync(`${tasks}/${task}/stat`, 'utf8'))?.[1] ?? '',
+  )
+}
 
 /** A topic of its own, made as `migrate` makes it, on a broker that several places share. */
 export async function kafkaPlace(server: KafkaServer, limits: Partial<KafkaLogOptions> = {}): Promise<KafkaPlace> {
@@ -34,7 +43,11 @@ export async function kafkaPlace(server: KafkaServer, limits: Partial<KafkaLogOp
   return {
     topic: log.topic,
     server,
-    freeze: () => signal('SIGSTOP'),
+    freeze: () => {
+      signal('SIGSTOP')
+      // A thread that runs on another core goes on for a moment, and may still answer a request.
+      while (!threadStates(server.pid).every((state) => state === 'T'));
+    },
     thaw: () => signal('SIGCONT'),
     join,
     open: async () => {

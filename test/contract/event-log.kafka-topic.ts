@@ -12,7 +12,7 @@ import { SESSION_MS, silent } from './event-log.kafka-place.ts'
 import { SHORT } from './event-log.server.ts'
 import { readRows, record, textOf } from './event-log.ts'
 
-/** What the adapters of the event log on Kafka must not believe of topics, groups, connections and kafkajs. */
+/** What the adapters of the event log on Kafka must not believe of topics, groups, connections and their client. */
 export function describeKafkaTopics(server: () => KafkaServer): void {
   let kafka: Kafka
   let admin: Admin
@@ -51,7 +51,7 @@ export function describeKafkaTopics(server: () => KafkaServer): void {
       expect(await writer.ends()).toEqual([1, 0, 0])
     })
 
-    test('for a partition that the topic lacks is not acknowledged, though kafkajs says so', async () => {
+    test('for a partition that the topic lacks is refused before anything is sent', async () => {
       log = { ...log, partitions: 4 }
       await expect(openWriter()).rejects.toThrow('has 3 partitions, not 4')
     })
@@ -130,7 +130,7 @@ export function describeKafkaTopics(server: () => KafkaServer): void {
     await untilDone(async () => expect(await committed()).toEqual(['2', '0', '1']))
   })
 
-  test('a group that refuses us lets us in once it may: kafkajs gives up for ever', async () => {
+  test('a group that refuses us lets us in once it may: nobody gives up for ever', async () => {
     const foreign = kafka.consumer({ groupId: log.topic, partitionAssigners: [foreignAssigner] })
     await foreign.connect()
     await foreign.subscribe({ topic: log.topic })

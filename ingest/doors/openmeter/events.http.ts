@@ -1,12 +1,16 @@
+import type { Pool } from 'pg'
 import { Type } from 'typebox'
 import type { App } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
+import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { type Accepted, acceptEvents } from '../../accept/accept.ts'
 import { decodeBody, largestUnpacked } from '../../accept/body.ts'
 import { countOutcomes } from '../../accept/outcome.ts'
+import { registeredAmong } from '../../event-types/event-type.postgres.ts'
 import { isObject } from '../../event-types/json.ts'
 import type { EventsDoorDeps } from '../events.http.ts'
 import { withOpenTypes } from './open-types.ts'
+import { createRegisteredTypes } from './registered-types.ts'
 
 const EXAMPLE = {
   specversion: '1.0',
@@ -26,7 +30,10 @@ const Body = Type.Unsafe<Buffer>({
 const MOST_SHOWN = 20
 
 /** POST /openmeter/api/v1/events: emitters of OpenMeter, unchanged. 204 once the log has acknowledged all of them. */
-export function openmeterEventsDoor(app: App, deps: EventsDoorDeps): void {
+export function openmeterEventsDoor(app: App, deps: EventsDoorDeps & { pool: Pool }): void {
+  const registered = createRegisteredTypes((tenant, types) =>
+    withTenant(deps.pool, tenant, (tx) => registeredAmong(tx, types)),
+  )
   deps.withRawBodies(app, (scope) => {
     scope.post(
       '/openmeter/api/v1/events',
@@ -49,7 +56,7 @@ export function openmeterEventsDoor(app: App, deps: EventsDoorDeps): void {
         const encoded = { contentType: headers['content-type'], contentEncoding: headers['content-encoding'], body }
         const results = await deps.admission.hold(largestUnpacked(encoded.contentEncoding, body), async () => {
           const events = (await decodeBody(encoded)).events.map(withData)
-          const config = withOpenTypes(deps.accept.config, events)
+          const config = withOpenTypes(deps.accept.config, registered, events)
           return acceptEvents({ ...deps.accept, config }, caller, events)
         })
         deps.recorder(caller, results)

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Static, TSchema } from 'typebox'
 import { Check } from 'typebox/value'
 import { ProblemDocument } from '../../../schemas/http/problem.ts'
+import { networkReason, parsedOrText } from '../http-answers.ts'
 
 const ATTEMPTS = 8
 const FIRST_PAUSE_MS = 100
@@ -99,22 +100,6 @@ function refusal(request: DemoRequest, status: number, body: unknown): { error: 
 function checked<Answer extends TSchema>(request: DemoRequest, answer: Answer, body: unknown): Static<Answer> {
   if (Check(answer, body)) return body
   throw new Error(`${request.method} ${request.path} was answered in a form that the demo does not know.`)
-}
-
-function parsedOrText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
-
-/** fetch says no more than "fetch failed"; what failed stands in the cause. */
-function networkReason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { cause } = error
-  if (!(cause instanceof Error)) return error.message
-  return cause.message || ('code' in cause ? String(cause.code) : error.message)
 }
 
 /** Full jitter: anything up to the doubled pause, after what the server asked for. */

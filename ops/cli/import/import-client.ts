@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { Type } from 'typebox'
 import { Check } from 'typebox/value'
+import { networkReason, parsedOrText } from '../http-answers.ts'
 
 const gzipAsync = promisify(gzip)
 
@@ -102,22 +103,6 @@ async function attemptOnce(
 /** 429 with outcomes is final: a quota refused the events. */
 function mayComeLater({ status, body }: Answer): boolean {
   return [502, 503, 504].includes(status) || (status === 429 && !Check(Outcomes, body))
-}
-
-function parsedOrText(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
-
-/** fetch says no more than "fetch failed"; what failed stands in the cause. */
-function networkReason(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const { cause } = error
-  if (!(cause instanceof Error)) return error.message
-  return cause.message || ('code' in cause ? String(cause.code) : error.message)
 }
 
 /** Anything up to the doubled pause, after what the product asked for. */

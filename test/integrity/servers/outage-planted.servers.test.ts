@@ -17,9 +17,9 @@ import {
   billedProblems,
   msUntil,
   type OutageTenant,
-  type OutageWorld,
   openOutageTenant,
-  openOutageWorld,
+  openProxiedWorld,
+  type ProxiedWorld,
   sendRest,
   storedProblems,
 } from './outage-world.ts'
@@ -33,10 +33,10 @@ vi.setConfig({ testTimeout: 400_000, hookTimeout: 180_000 })
  * bug stands in the ports of one process or in the database. One world, a tenant for each bug.
  */
 const seed = drawSeed('outages with planted bugs')
-let world: OutageWorld
+let world: ProxiedWorld
 
 beforeAll(async () => {
-  world = await openOutageWorld()
+  world = await openProxiedWorld()
 })
 afterAll(() => world?.remove())
 
@@ -89,7 +89,8 @@ test('no unique key, and subscriptions that do not move on: the continued run in
 test("a zombie's insert that adds: its rows count twice", async () => {
   await addUpEvents(world.stack.clickhouse.url)
   const tenant = await openOutageTenant(world, 'added', seed)
-  const { awake } = await wakeZombie(world, tenant, { zombieMs: 0, settleMs: 2_000 })
+  const { awake, figures } = await wakeZombie(world, tenant, { zombieMs: 0, settleMs: 2_000 })
+  expect(figures.staleRecords).toBeGreaterThan(0)
   // What it held when it was stopped is stored twice, at the same places of the log, and counted so.
   const store = openClickHouse(world.stack.clickhouse.url)
   expect((await doubledPartitions(store, tenant.id)).size).toBeGreaterThan(0)

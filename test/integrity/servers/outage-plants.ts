@@ -3,13 +3,12 @@ import type { EventLogWriter } from '../../../ingest/append/event-log.ts'
 import type { QuotaStore } from '../../../ingest/quota/quota-store.ts'
 import type { Ports } from '../../../ops/cli/ports.ts'
 import { createLogger } from '../../../ops/host/logger.ts'
-import { statementsOf } from '../../../ops/migrate/migrate.clickhouse.ts'
 import { openClickHouse } from '../../../ops/stores/clickhouse-http.clickhouse.ts'
 import { openKafka } from '../../../ops/stores/kafka.kafka.ts'
-import { schemaFile } from '../../../schemas/files.ts'
+import { changeView } from '../planted-views.ts'
 
 /** Bugs that an outage must bring to light, each in the port that meets the outage. */
-export type OutagePlant = 'acknowledge-unheard' | 'commit-on-read' | 'load-nothing'
+export type OutagePlant = 'acknowledge-unheard' | 'commit-on-read' | 'load-nothing' | 'forget-ended-logs'
 
 export function outagePorts(ports: Ports, plant: OutagePlant, brokers: string[]): Ports {
   const { writer, reader, quota } = ports
@@ -20,6 +19,8 @@ export function outagePorts(ports: Ports, plant: OutagePlant, brokers: string[])
       return { ...ports, reader: reader && committingReader(reader) }
     case 'load-nothing':
       return { ...ports, quota: quota && emptyCounters(quota) }
+    case 'forget-ended-logs':
+      return { ...ports, endedReaders: [] }
   }
 }
 
@@ -59,24 +60,27 @@ function emptyCounters(quota: QuotaStore): QuotaStore {
   return { ...quota, load: (counter, _used, nowMs) => quota.load(counter, 0n, nowMs) }
 }
 
-/** In usage_rows: every stored row is an identity of its own. */
+/** In the views that count: every stored row is an identity of its own. */
 export const EACH_ROW = {
   from: ['(SELECT *, startsWith(type', '(SELECT *, _part, _part_offset, startsWith(type'],
   group: ['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, _part, _part_offset\n'],
 } as const
 
-/** Events are added, not brought together: neither by their table nor by whoever reads it. The table begins empty. */
+/**
+ * Events are added, not brought together: neither by their table, which begins empty, nor by whoever reads it. No shard
+ * ever gets a head, so all are read from their events: a rollup would not show what is stored later at the same places.
+ */
 export async function addUpEvents(clickhouseUrl: string): Promise<void> {
-  const view = statementsOf(schemaFile('clickhouse/0005-usage-views.sql')).find((sql) => sql.includes(' usage_rows AS'))
-  const adding = view
-    ?.replace(...EACH_ROW.from)
-    .replace(...EACH_ROW.group)
-    .replace('WHERE dirty\n', 'WHERE true OR dirty\n')
-  if (!adding?.includes(EACH_ROW.from[1]) || !adding.includes(EACH_ROW.group[1]) || !adding.includes('true OR'))
-    throw new Error('usage_rows has another text now')
   const store = openClickHouse(clickhouseUrl)
+  await changeView(store, [EACH_ROW.from, EACH_ROW.group])
   await store.command('CREATE TABLE added AS events ENGINE = MergeTree ORDER BY (tenant, shard, source, id, payload)')
-  for (const sql of ['DROP TABLE events', 'RENAME TABLE added TO events', 'DROP VIEW usage_rows', adding])
-    await store.command(sql)
+  await store.command('CREATE TABLE no_heads AS shard_heads ENGINE = Null')
+  for (const [planted, name] of [
+    ['added', 'events'],
+    ['no_heads', 'shard_heads'],
+  ]) {
+    await store.command(`DROP TABLE ${name}`)
+    await store.command(`RENAME TABLE ${planted} TO ${name}`)
+  }
   await store.close()
 }

@@ -8,9 +8,14 @@ import type { OutageWorld } from './outage-world.ts'
 const ENTRY = join(REPOSITORY, 'test/integrity/servers/outage-process.ts')
 
 /** A role beside those of the rig, which its proxy does not know: with a planted bug, or with a schedule. */
-export function startOutageRole({ stack, rig }: OutageWorld, orders: Omit<OutageOrders, 'book'>): Promise<Product> {
+export function startOutageRole(
+  { stack, rig }: OutageWorld,
+  orders: Omit<OutageOrders, 'book'>,
+  other: Record<string, string> = {},
+): Promise<Product> {
   const env = {
     ...stack.env,
+    ...other,
     KAFKA_SESSION_TIMEOUT_MS: String(LENGTHS.sessionTimeoutMs),
     SEAL_CLOCK_MARGIN_MS: '1000',
     PORT: '0',

@@ -6,10 +6,14 @@ import { identityProblems, invoiceProblems, paymentProblems, usageProblems } fro
 import { type EventSource, eventSource } from '../events.ts'
 import { readCharges, readIdentities, readInvoices, readPayments, readUsage, tenantIdOf } from '../read-product.ts'
 import { createLedger, type Ledger, sendAll, sendTraffic, type Target } from '../traffic.ts'
+import { type ClickHouseProxy, startClickHouseProxy } from './clickhouse-proxy.ts'
 import { createServersRig, type RigOptions, type ServersRig } from './rig.ts'
 
 /** The servers and the product on them. Faults come one after the other, each meeting what the ones before it left. */
 export type OutageWorld = { stack: Stack; rig: ServersRig; remove: () => Promise<void> }
+
+/** The same, with a proxy between the rig's processes and ClickHouse. */
+export type ProxiedWorld = OutageWorld & { proxy: ClickHouseProxy }
 
 /** A tenant with ten customers on a plan, and an emitter that knows what it sent. */
 export type OutageTenant = {
@@ -35,6 +39,23 @@ export async function openOutageWorld(options?: RigOptions): Promise<OutageWorld
     return { stack, rig, remove }
   } catch (error) {
     await stack.stop()
+    throw error
+  }
+}
+
+export async function openProxiedWorld(options?: RigOptions): Promise<ProxiedWorld> {
+  const stack = await startStack({})
+  const proxy = await startClickHouseProxy(stack.clickhouse.url)
+  const stop = () => Promise.all([proxy.close(), stack.stop()])
+  try {
+    const rig = await createServersRig({ ...stack.env, CLICKHOUSE_URL: proxy.url }, options)
+    const remove = async () => {
+      await rig.remove()
+      await stop()
+    }
+    return { stack, rig, proxy, remove }
+  } catch (error) {
+    await stop()
     throw error
   }
 }

@@ -6,9 +6,9 @@ import { soak } from './outage-soak.ts'
 import {
   billedProblems,
   type OutageTenant,
-  type OutageWorld,
   openOutageTenant,
-  openOutageWorld,
+  openProxiedWorld,
+  type ProxiedWorld,
   problemsOf,
   RECOVERY_LIMIT_MS,
 } from './outage-world.ts'
@@ -19,11 +19,11 @@ vi.setConfig({ testTimeout: 600_000, hookTimeout: 180_000 })
 
 /** reliability.md §3.2: a process that is stopped and wakes up, and a soak; C1, C2, C3, C5 of §3.1; design.md §4. */
 const seed = drawSeed('zombie and soak')
-let world: OutageWorld
+let world: ProxiedWorld
 let tenant: OutageTenant
 
 beforeAll(async () => {
-  world = await openOutageWorld()
+  world = await openProxiedWorld()
   tenant = await openOutageTenant(world, 'zombie', seed)
 })
 afterAll(() => world?.remove())
@@ -35,6 +35,7 @@ test('a zombie aggregator that wakes up in the middle of an insert loses nothing
   const { figures, ...found } = await wakeZombie(world, tenant, zombie)
   tell('zombie', figures)
   expect(figures.acknowledgedAsleep).toBeGreaterThan(100)
+  expect(figures.staleRecords, 'it wrote what another one had stored').toBeGreaterThan(0)
   expect(found, `seed ${seed}`).toEqual({ lost: [], before: [], awake: [], after: [] })
 })
 

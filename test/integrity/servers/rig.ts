@@ -6,6 +6,7 @@ import { createOperatorKey } from '../../../ops/access/create-key.ts'
 import { openPool } from '../../../ops/access/pool.postgres.ts'
 import type { Role } from '../../../ops/cli/settings.ts'
 import { createLogger } from '../../../ops/host/logger.ts'
+import type { EventLogTopic } from '../../../ops/migrate/migrate.kafka.ts'
 import type { StackEnv } from '../../../ops/stack/stack.ts'
 import { openKafka } from '../../../ops/stores/kafka.kafka.ts'
 import { topicEnds } from '../../../schemas/event/topic.kafka.ts'
@@ -31,8 +32,12 @@ export type ServersRig = {
   add(name: string, plant?: Plant): RoleProcess
   /** The same, started; resolves when it is ready. */
   join(name: string, plant?: Plant): Promise<RoleProcess>
-  /** The next offset of each partition of the log, from the broker. */
-  logEnds(): Promise<number[]>
+  /** The log that events are written to by whoever starts now. */
+  activeLog(): Promise<EventLogTopic>
+  /** The next offset of each partition of a log, the active one if none is named, from the broker. */
+  logEnds(log?: EventLogTopic): Promise<number[]>
+  /** The active log ends and another one begins. */
+  beginLog(partitions: number): Promise<EventLogTopic>
   /** Whether anything was embedded, which must not be. */
   embedded(): boolean
   remove(): Promise<void>
@@ -115,7 +120,12 @@ export async function createServersRig(stackEnv: StackEnv, options: RigOptions =
       if (!found) throw new Error(`There is no process ${name}`)
       return found
     },
-    logEnds: () => logEnds(KAFKA_BROKERS, ask),
+    activeLog: () => activeLog(ask),
+    logEnds: async (log) => logEnds(KAFKA_BROKERS, log ?? (await activeLog(ask))),
+    beginLog: async (partitions) => {
+      await migrate({ ...env, KAFKA_PARTITIONS: String(partitions) }, '--new-log')
+      return activeLog(ask)
+    },
     add,
     join,
     embedded: () => existsSync(env.TALLYLINE_DATA),
@@ -123,19 +133,23 @@ export async function createServersRig(stackEnv: StackEnv, options: RigOptions =
   }
 }
 
-async function migrate(env: Record<string, string>): Promise<void> {
-  const command = launch([COMMAND, 'migrate'], env)
+async function migrate(env: Record<string, string>, ...options: string[]): Promise<void> {
+  const command = launch([COMMAND, 'migrate', ...options], env)
   const { code } = await command.exited
   if (code !== 0) throw new Error(`migrate ended with ${code}: ${command.stderr()}`)
 }
 
-async function logEnds(brokers: string, ask: AskStores): Promise<number[]> {
-  const [log] = await ask.postgres<{ topic: string; partitions: number }>('SELECT * FROM event_logs WHERE active')
+async function activeLog(ask: AskStores): Promise<EventLogTopic> {
+  const [log] = await ask.postgres<EventLogTopic>('SELECT topic, partitions FROM event_logs WHERE active')
   if (!log) throw new Error('There is no event log')
+  return log
+}
+
+async function logEnds(brokers: string, { topic, partitions }: EventLogTopic): Promise<number[]> {
   const admin = openKafka(brokers.split(','), createLogger({ level: 'silent' })).admin()
   await admin.connect()
   try {
-    return await topicEnds(admin, log.topic, log.partitions)
+    return await topicEnds(admin, topic, partitions)
   } finally {
     await admin.disconnect()
   }

@@ -4,6 +4,7 @@ import {
   dataFolderOf,
   embeddedStores,
   enforceQuotaOf,
+  kafkaSettingsOf,
   portOf,
   ROLES,
   refusal,
@@ -31,6 +32,13 @@ describe('settings come from the environment, an empty one counts as none', () =
       expect(() => portOf({ PORT: text })).toThrow(`PORT is '${text}': it must be a number from 0 to 65535`)
     },
   )
+
+  test('KAFKA_INPUT_PREFIX', () => {
+    const prefixOf = (text?: string) => kafkaSettingsOf({ KAFKA_INPUT_PREFIX: text }).inputPrefix
+    expect([prefixOf(), prefixOf(''), prefixOf('in.')]).toEqual(['tallyline-input.', 'tallyline-input.', 'in.'])
+    expect(prefixOf('off'), 'no topic of a tenant is read').toBeUndefined()
+    expect(() => prefixOf('in put')).toThrow('must be letters, digits')
+  })
 
   test('QUOTA_ENFORCEMENT', () => {
     expect([{}, { QUOTA_ENFORCEMENT: '' }, { QUOTA_ENFORCEMENT: 'true' }].map(enforceQuotaOf)).toEqual([
