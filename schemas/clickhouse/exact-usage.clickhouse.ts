@@ -38,9 +38,10 @@ export async function openUsage(
   const live = await liveShards(store, tenant, asOfMs, definitions)
   const many = live.length > MAX_LIVE
   const plain = !many && live.length > 0 && (await arePlain(store, tenant, live, definitions))
-  const rollup = `SELECT ${COLUMNS} FROM usage_from_rollup(tenant = {usage_tenant:UInt32},
-    meters = {usage_meters:Array(String)}, subjects = {usage_subjects:Array(String)}, everybody = {usage_everybody:UInt8}, from_ms = {usage_from_ms:Int64},
-    to_ms = {usage_to_ms:Int64}, as_of_ms = {usage_as_of_ms:Int64}, live = {usage_shards:Array(UInt64)})`
+  const rollup = `SELECT ${COLUMNS} FROM usage_from_rollup(
+    tenant = {usage_tenant:UInt32}, meters = {usage_meters:Array(String)}, subjects = {usage_subjects:Array(String)},
+    everybody = {usage_everybody:UInt8}, from_ms = {usage_from_ms:Int64}, to_ms = {usage_to_ms:Int64},
+    as_of_ms = {usage_as_of_ms:Int64}, live = {usage_shards:Array(UInt64)})`
   const events = plain ? PLAIN_USAGE : ANY_USAGE
   return (filter) => {
     const fromEvents = `SELECT ${COLUMNS} FROM ${events} WHERE ${conditionsOf(filter)}`

@@ -56,11 +56,18 @@ function nearestRank(percentile: string): string {
 }
 
 /**
- * Σ level × the time it lasted ÷ the whole time. Each subject and group has a level of its own, and they add up. A
- * level lasts until the next one; the later known of two at one instant stands, since the earlier lasts no time.
+ * Σ level × the time it lasted ÷ the whole time. Each subject and group is a series with a level of its own, and they
+ * add up. A level lasts until the next one; the later known of two at one instant stands, since the earlier lasts no
+ * time. Of the changes before the time that is asked for only each series' last is kept: a change lies before many
+ * windows, and keeping it in each of them would take memory for changes × windows.
  */
 function timeWeighted({ startMs, endMs }: Span): string {
-  const next = `tuple(tuple('', CAST([], 'Array(String)')), toInt64(${endMs}), toUInt256(0), toDecimal256(0, 12))`
+  // Exact where a hash would nearly be; a map's key is no tuple.
+  const series = 'toJSONString(tuple(subject, group_values))'
+  const at = 'toInt64OrZero(item)'
+  const before = `maxMapIf(map(${series}, tuple(${at}, last_key, quantity)), ${at} < toInt64(${startMs}))`
+  const since = `groupArrayIf(tuple(${series}, ${at}, last_key, quantity), ${at} >= toInt64(${startMs}))`
+  const last = `tuple('', toInt64(${endMs}), toUInt256(0), toDecimal256(0, 12))`
   return `round(divideDecimal(
       arrayMap(
         sorted -> arraySum(arrayMap(
@@ -68,7 +75,10 @@ function timeWeighted({ startMs, endMs }: Span): string {
             least(if(next.1 = level.1, next.2, toInt64(${endMs})), toInt64(${endMs}))
             - greatest(level.2, toInt64(${startMs}))), 0),
           sorted,
-          arrayPushBack(arrayPopFront(sorted), ${next}))),
-        [arraySort(groupArray(tuple(tuple(subject, group_values), toInt64OrZero(item), last_key, quantity)))])[1],
+          arrayPushBack(arrayPopFront(sorted), ${last}))),
+        [arraySort(arrayConcat(
+          arrayMap(
+            (series, level) -> tuple(series, level.1, level.2, level.3), mapKeys(${before}), mapValues(${before})),
+          ${since}))])[1],
       toDecimal256(toInt64(${endMs}) - toInt64(${startMs}), 0), 13), 12)`
 }

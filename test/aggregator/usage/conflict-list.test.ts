@@ -1,7 +1,10 @@
 import { Registry } from 'prom-client'
 import { v7 } from 'uuid'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { replayDeadLetters } from '../../../aggregator/dead-letters/replay.ts'
+import { insertDeadLetter, insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { createConflictGauge } from '../../../aggregator/usage/conflict-gauge.prometheus.ts'
+import { logRow, NOVEMBER_20, usageEvent } from '../../support/log-events.ts'
 import { cloudEvent, type Json, LLM_SCHEMA, type Metering, openMetering, type Tenant } from '../../support/metering.ts'
 
 let metering: Metering
@@ -80,6 +83,35 @@ describe('the list of conflicts', () => {
       expect((await tenant.call('GET', `/event-conflicts?${query}`)).status).toBe(400)
     },
   )
+})
+
+/** ops/decisions/0011: the pump was behind; what it stored then was not among the hours that the gauge looked at. */
+test('the gauge follows what is stored hours after it was appended, and what is replayed from dead letters', async () => {
+  const metrics = new Registry()
+  const { store } = metering
+  let nowMs = NOVEMBER_20
+  const gauge = createConflictGauge({ store, metrics, now: () => nowMs, stopping: () => false })
+  const shown = async () => {
+    await gauge.refresh(tenant.id, 'this')
+    const [metric] = await metrics.getMetricsAsJSON()
+    return metric?.values.find(({ labels }) => labels.tenant === 'this')?.value
+  }
+  const logOf = `lagging-${tenant.id}`
+  const copy = (id: string, tokens: number) => usageEvent(id, { tenant: tenant.id, data: { tokens } })
+  await insertRecords(store, logOf, [logRow([copy('a', 1), copy('b', 1)], { knownAtMs: NOVEMBER_20, offset: 0 })])
+  expect(await shown()).toBe(0)
+  nowMs += 5 * 3_600_000
+  expect(await shown()).toBe(0)
+  await insertRecords(store, logOf, [logRow([copy('a', 2)], { knownAtMs: NOVEMBER_20 + 1, offset: 1 })])
+  expect(await shown()).toBe(1)
+  // A record before others that are stored, which nobody could read until now.
+  const place = { log: logOf, partition: 1, offset: 0 }
+  await insertDeadLetter(store, logOf, logRow([copy('b', 3)], place), 'a test')
+  await insertRecords(store, logOf, [logRow([copy('c', 1)], { partition: 1, offset: 1 })])
+  expect(await shown()).toBe(1)
+  await replayDeadLetters({ store, now: () => nowMs }, [0], place)
+  expect(await shown()).toBe(2)
+  expect(await shown()).toBe(2)
 })
 
 test('the gauge follows: new conflicts, also in shards with older ones; hours later too; each tenant’s own', async () => {

@@ -131,6 +131,32 @@ describe('a void by filter', () => {
     expect([await state('a'), await state('b')]).toEqual(['voided', 'voided'])
   })
 
+  /** ops/decisions/0011: with this process's clock as the bound, the newest events were left out. */
+  test('means all that was accepted, though the clock of this process is behind the log’s', async () => {
+    metering.clock.nowMs -= 30_000
+    expect(await dryRun()).toMatchObject({ count: 2 })
+    expect(await voidBy({ expected_count: 2 })).toMatchObject({ status: 202, body: { accepted: 2 } })
+    expect([await state('a'), await state('b')]).toEqual(['voided', 'voided'])
+  })
+
+  /** With this process's clock ahead of the log's, what came afterwards seemed to be there before: 409 for ever. */
+  test('that stopped half-way is whole when repeated, though the log stamps later events with earlier times', async () => {
+    appendsLeft = 0
+    const { status, body } = await voidBy({ expected_count: 2 })
+    expect(status).toBe(503)
+    appendsLeft = Number.POSITIVE_INFINITY
+    metering.clock.nowMs -= 1_500
+    // Two, of which the first is stamped as the newest before the void was, to the millisecond.
+    for (const id of ['c', 'd']) {
+      await tenant.send(JSON.stringify(cloudEvent(id, { tokens: 1 }, at(2))))
+      metering.clock.nowMs += 1_000
+    }
+    const again = await voidBy({ expected_count: 2, operation_id: body.operation_id })
+    expect(again).toMatchObject({ status: 202, body: { accepted: 2 } })
+    const states = [await state('a'), await state('b'), await state('c'), await state('d')]
+    expect(states).toEqual(['voided', 'voided', 'counts', 'counts'])
+  })
+
   test.each([
     ['without the count of a dry run', {}],
     ['without a reason', { expected_count: 2, reason: undefined }],
@@ -144,11 +170,17 @@ describe('a void by filter', () => {
 
 test('more events than one operation voids are refused before any is', async () => {
   const { store } = metering
+  // As if another log had brought them, before this one.
   await store.command(
     `INSERT INTO events SELECT {tenant:UInt32}, 281474976710656, 'test', toString(number), 1, 'llm.request', 's',
        toDateTime64('2026-11-19 11:00:00', 3, 'UTC'), true, '{}', toDateTime64('2026-11-20 00:00:00', 3, 'UTC'), 1
      FROM numbers({most:UInt32} + 1)`,
     { tenant: tenant.id, most: MOST_FOUND },
+  )
+  await store.command(
+    `INSERT INTO ingest_ranges SELECT 'an earlier log', 0, 0, 1, {most:UInt32} + 1, 0,
+       toDateTime64('2026-11-20 00:00:00', 3, 'UTC')`,
+    { most: MOST_FOUND },
   )
   expect(await dryRun()).toMatchObject({ count: MOST_FOUND + 1 })
   expect(await voidBy({ expected_count: MOST_FOUND + 1 })).toMatchObject({

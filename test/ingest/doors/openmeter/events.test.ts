@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { storeEventType } from '../../../../ingest/event-types/event-type.postgres.ts'
 import { decodeBatch } from '../../../../schemas/event/usage-batch.avro.ts'
+import { withTenant } from '../../../../schemas/postgres/tenant.postgres.ts'
 import { type Json, LLM_SCHEMA, type Metering, openMetering, type Tenant } from '../../../support/metering.ts'
 
 const SINGLE = 'application/cloudevents+json'
@@ -110,6 +112,16 @@ describe('event types', () => {
     const refused = await ingest(event({ type: 'llm.request' }))
     expect(refused).toMatchObject({ status: 400, body: { outcomes: [{ code: 'missing_field', path: 'data.tokens' }] } })
     expect((await ingest(event({ type: 'llm.request', data: { tokens: 1 } }))).status).toBe(204)
+  })
+
+  /** ops/decisions/0011: for up to 10 s this process went on taking it as open, if Postgres' word of it was lost. */
+  test('that were registered through another process are not open here, though nobody told this one', async () => {
+    expect((await ingest(event())).status).toBe(204)
+    const stored = { type: 'ingest', version: 0, schema: LLM_SCHEMA, unknown_fields: 'refuse' } as const
+    await withTenant(metering.database.pool, tenant.id, (tx) => storeEventType(tx, stored, new Date()))
+    const refused = await ingest(event())
+    expect(refused).toMatchObject({ status: 400, body: { outcomes: [{ code: 'missing_field', path: 'data.tokens' }] } })
+    expect(await logged()).toHaveLength(1)
   })
 
   test('are closed when the tenant says so, and for no other tenant', async () => {
