@@ -55,7 +55,11 @@ export async function replayDeadLetters(
 async function replay({ store, now }: ReplayDeps, letter: WaitingLetter): Promise<Replayed> {
   const { log, partition, offset, knownAtMs, bytes } = letter
   const rows = [{ knownAtMs, partition, offset, batch: bytes }]
+  let progress: ReturnType<typeof progressOf>
   try {
+    progress = progressOf(rows)
+    // Before it, so that a crash behind the insert leaves no shard that a checkpoint passes over; and after it, below.
+    await markChanged(store, log, progress.marks, now())
     await insertRecords(store, log, rows)
   } catch (error) {
     if (!isDataError(error)) throw error
@@ -63,7 +67,7 @@ async function replay({ store, now }: ReplayDeps, letter: WaitingLetter): Promis
     await noteReason(store, letter, reason)
     return { log, partition, offset, outcome: 'unreadable', reason }
   }
-  const { marks, ranges } = progressOf(rows)
+  const { marks, ranges } = progress
   const events = ranges.reduce((sum, range) => sum + range.events, 0)
   await markChanged(store, log, marks, now())
   await noteReplay(store, letter, events, now())

@@ -1,4 +1,4 @@
-import { readCheckpoint, shardStateSql } from '../../schemas/clickhouse/shard-state.clickhouse.ts'
+import { type Checkpoint, readCheckpoint, shardStateSql } from '../../schemas/clickhouse/shard-state.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
@@ -26,7 +26,7 @@ export type ShardsBehind = {
   /** Not dirty, and built before the newest meter. */
   outdated: number
   revision: number
-  checkpointRevision: number
+  checkpoint: Checkpoint
   /** The newest mark of each dirty shard, the lowest one of each partition: ends must lie below. */
   newest: LogEnd[]
 }
@@ -39,12 +39,7 @@ export async function shardsBehind(store: ClickHouseStore, tenant: TenantId): Pr
   const revision = meters?.revision ?? 0
   const checkpoint = await readCheckpoint(store, tenant)
   const state = shardStateSql({ tenant, checkpoint, revision, asOfMs: KNOWN_UNTIL_NOW_MS })
-  const [counts] = await store.query<{ looked: string; dirty_shards: string; outdated: string }>(
-    `SELECT toString(count()) AS looked, toString(countIf(dirty)) AS dirty_shards,
-       toString(countIf(NOT dirty AND version < bitShiftLeft({revision:UInt64}, 40))) AS outdated
-     FROM ${state.sql}`,
-    { ...state.params, revision },
-  )
+  // First the marks: a shard that is made clean in between, of an older revision, is then among the outdated.
   const rows = await store.query<{ mark_log: string; mark_partition: number; lowest: string }>(
     `SELECT newest.1 AS mark_log, newest.2 AS mark_partition, toString(min(newest.3)) AS lowest
      FROM (
@@ -56,12 +51,18 @@ export async function shardsBehind(store: ClickHouseStore, tenant: TenantId): Pr
      GROUP BY mark_log, mark_partition`,
     state.params,
   )
+  const [counts] = await store.query<{ looked: string; dirty_shards: string; outdated: string }>(
+    `SELECT toString(count()) AS looked, toString(countIf(dirty)) AS dirty_shards,
+       toString(countIf(NOT dirty AND version < bitShiftLeft({revision:UInt64}, 40))) AS outdated
+     FROM ${state.sql}`,
+    { ...state.params, revision },
+  )
   return {
     looked: Number(counts?.looked),
     dirty: Number(counts?.dirty_shards),
     outdated: Number(counts?.outdated),
     revision,
-    checkpointRevision: checkpoint.revision,
+    checkpoint,
     newest: rows.map((row) => ({ log: row.mark_log, partition: row.mark_partition, end: Number(row.lowest) })),
   }
 }

@@ -1,3 +1,4 @@
+import type { Checkpoint } from '../../schemas/clickhouse/shard-state.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { allStoredEnds, type LogEnd, shardsBehind, writeCheckpoint } from './checkpoint.clickhouse.ts'
@@ -21,9 +22,18 @@ export async function advanceCheckpoint(
   const stored = await allStoredEnds(store)
   const behind = await shardsBehind(store, tenant)
   // While shards are built with a new meter, the checkpoint goes on to speak for the meters of before.
-  const revision = behind.outdated > 0 ? behind.checkpointRevision : behind.revision
-  await writeCheckpoint(store, tenant, revision, endsBelow(stored, behind.newest))
+  const revision = behind.outdated > 0 ? behind.checkpoint.revision : behind.revision
+  const ends = endsBelow(stored, behind.newest)
+  if (says(behind.checkpoint, revision, ends)) return false
+  await writeCheckpoint(store, tenant, revision, ends)
   return true
+}
+
+function says(checkpoint: Checkpoint, revision: number, ends: readonly LogEnd[]): boolean {
+  return (
+    checkpoint.revision === revision &&
+    ends.every(({ log, partition, end }) => (checkpoint.ends.get(log)?.[partition] ?? 0) === end)
+  )
 }
 
 /** The stored ends, each lowered so far that the given marks lie behind it. */

@@ -1,4 +1,4 @@
-import { exactUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 
@@ -8,11 +8,13 @@ export async function identityTotals(
   tenant: TenantId,
   knownBeforeMs: number,
 ): Promise<{ eventCount: string; digest: string }> {
-  const identities = await exactUsage(store, { tenant, meters: [''], asOfMs: knownBeforeMs, subjects: 'everything' })
-  const [row] = await store.query<{ count: string; digest_text: string }>(
-    `SELECT toString(sum(events)) AS count, toString(sumWithOverflow(digest)) AS digest_text
-     FROM ${identities.sql}`,
-    identities.params,
-  )
+  const rows = await withUsage(store, { tenant, meters: [''], asOfMs: knownBeforeMs }, (usageOf) => {
+    const { sql, params } = usageOf({ subjects: 'everything' })
+    return store.query<{ count: string; digest_text: string }>(
+      `SELECT toString(sum(events)) AS count, toString(sumWithOverflow(digest)) AS digest_text FROM ${sql}`,
+      params,
+    )
+  })
+  const [row] = rows
   return { eventCount: row?.count ?? '0', digest: row?.digest_text ?? '0' }
 }

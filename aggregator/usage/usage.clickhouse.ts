@@ -1,4 +1,4 @@
-import { exactUsage, type UsageTable } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { type UsageFilter, type UsageTable, withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
 import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
@@ -71,23 +71,27 @@ function endsOf({ startsMs, toMs }: UsageQuery): number[] {
   return startsMs.map((_, place) => Math.min(startsMs[place + 1] ?? toMs, toMs))
 }
 
+type FoundRow = {
+  start_ms: number | string
+  subject_name: string
+  groups: string[]
+  quantity_text: string
+  events_text: string
+}
+
 /** One row more than the limit, if there are more. */
 export async function readUsage(store: ClickHouseStore, query: UsageQuery): Promise<UsageRow[]> {
   const { tenant, meter, subjects, fromMs, toMs, asOfMs = KNOWN_UNTIL_NOW_MS } = query
   const fromBefore = readsFromBefore(query.aggregated ?? SUM)
-  const usage = await exactUsage(store, {
-    ...{ tenant, meters: [meter], asOfMs, toMs },
+  const filter: UsageFilter = {
+    toMs,
     ...(fromBefore ? {} : { fromMs }),
     subjects: subjects.length > 0 ? subjects : 'everything',
+  }
+  const rows = await withUsage(store, { tenant, meters: [meter], asOfMs }, (usageOf) => {
+    const { sql, params } = usageSql(query, usageOf(filter))
+    return store.query<FoundRow>(sql, params)
   })
-  const { sql, params } = usageSql(query, usage)
-  const rows = await store.query<{
-    start_ms: number | string
-    subject_name: string
-    groups: string[]
-    quantity_text: string
-    events_text: string
-  }>(sql, params)
   return rows.map((row) => ({
     startMs: Number(row.start_ms),
     subject: row.subject_name,

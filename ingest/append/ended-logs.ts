@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
+import { Problem } from '../../schemas/http/problem.ts'
 import type { EventLogWriter } from './event-log.ts'
 
 /** A log that the present one followed. */
@@ -9,21 +10,28 @@ export type EndedLog = { logId: string; ends(): Promise<number[]> }
 const WAIT_MS = 10_000
 const POLL_MS = 50
 
+/** The topic that events are written to now, as Postgres says. */
+export type ActiveLog = () => Promise<string | undefined>
+
 /**
  * Whoever asks where the log ends wants to know when everything before is stored: a quota counter that is loaded, a void
  * by filter, a revert. What lies in the logs before this one was appended earlier, so their rest is waited for first.
- * Appending and readiness do not wait.
+ * Appending and readiness do not wait. Where another log has followed this one, this process does not know what ends there
+ * and refuses to say: it is to be started again. Away, Postgres is not waited for.
  */
 export function afterEndedLogs(
   writer: EventLogWriter,
   ended: readonly EndedLog[],
   store: ClickHouseStore,
+  activeLog: ActiveLog,
 ): EventLogWriter {
-  if (ended.length === 0) return writer
   return {
     ...writer,
     answers: writer.ends,
     ends: async () => {
+      const active = await activeLog().catch(() => undefined)
+      if (active !== undefined && active !== writer.logId)
+        throw unavailable(`Events are written to the log ${active}, which this process does not know: start it again`)
       await Promise.all(ended.map((log) => restIsStored(store, log)))
       return writer.ends()
     },
@@ -36,5 +44,9 @@ async function restIsStored(store: ClickHouseStore, { logId, ends }: EndedLog): 
     if (await isStoredUpTo(store, logId, until)) return
     await sleep(POLL_MS)
   }
-  throw new Error(`The rest of ${logId}, which has ended, was not stored within ${WAIT_MS} ms`)
+  throw unavailable(`The rest of ${logId}, which has ended, was not stored within ${WAIT_MS} ms`)
+}
+
+function unavailable(detail: string): Problem {
+  return new Problem('unavailable', detail, { retryAfterSeconds: 5 })
 }

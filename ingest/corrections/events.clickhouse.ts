@@ -146,21 +146,24 @@ export type StoredRow = {
   known_at: string
 }
 
-/** Everything known of one identity, the first known first; copies alike in payload are one. */
+/**
+ * What is known of one identity, the first known first; copies alike in payload are one. Of copies the first
+ * `mostCopies`, of operations all: the last says how the event counts, and whose it is.
+ */
 export async function rowsOfEvent(
   store: ClickHouseStore,
   tenant: TenantId,
   source: string,
   id: string,
-  limit: number,
+  mostCopies: number,
 ): Promise<StoredRow[]> {
   return store.query<StoredRow>(
     `SELECT toString(type) AS type, subject, ${isoTime('events.time')} AS time, time_given, data,
        ${isoTime('events.known_at')} AS known_at
      FROM events FINAL
      WHERE tenant = {tenant:UInt32} AND shard = {shard:UInt64} AND source = {source:String} AND id = {id:String}
-     ORDER BY version DESC LIMIT {limit:UInt32}`,
-    { tenant, source, id, shard: shardOf({ tenant, source, id }), limit },
+     ORDER BY version DESC LIMIT {most_copies:UInt32} BY if(${IS_OPERATION}, toString(version), '')`,
+    { tenant, source, id, shard: shardOf({ tenant, source, id }), most_copies: mostCopies },
   )
 }
 

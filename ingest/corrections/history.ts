@@ -28,7 +28,7 @@ export type EventHistory = {
   operations: EventOperation[]
 }
 
-const MOST_ROWS = 1_000
+const MOST_COPIES = 1_000
 /** A void of an unknown event is listed this long. It goes on holding the event back should it come later. */
 const WAITING_LISTED_MS = 35 * 86_400_000
 
@@ -40,7 +40,7 @@ export async function eventHistory(
   id: string,
 ): Promise<EventHistory> {
   const visible = scope === 'everything' ? scope : await withTenant(pool, tenantId, (tx) => visibleSubjects(tx, scope))
-  const rows = await rowsOfEvent(usage, tenantId, source, id, MOST_ROWS)
+  const rows = await rowsOfEvent(usage, tenantId, source, id, MOST_COPIES)
   const seen = rows.length === 0 ? undefined : visibleHistory({ source, id, ...historyOf(rows) }, visible)
   if (!seen) throw new Problem('not_found', `No event ${id} of ${source} is known`)
   return seen

@@ -1,4 +1,4 @@
-import { exactUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../schemas/clickhouse/store.ts'
 import { parseSum } from '../../schemas/quantity.ts'
 import { toMicro } from './limit.ts'
@@ -13,17 +13,13 @@ export async function usedMicro(
   window: QuotaWindow,
   subjects: readonly string[],
 ): Promise<Map<string, bigint>> {
-  const usage = await exactUsage(store, {
-    tenant: window.tenant,
-    meters: [window.meter],
-    subjects,
-    fromMs: window.startMs,
-    toMs: window.endMs,
-    asOfMs: KNOWN_UNTIL_NOW_MS,
+  const { tenant, meter, startMs: fromMs, endMs: toMs } = window
+  const rows = await withUsage(store, { tenant, meters: [meter], asOfMs: KNOWN_UNTIL_NOW_MS }, (usageOf) => {
+    const { sql, params } = usageOf({ subjects, fromMs, toMs })
+    return store.query<{ subject: string; used: string }>(
+      `SELECT subject, toString(sum(quantity)) AS used FROM ${sql} GROUP BY subject`,
+      params,
+    )
   })
-  const rows = await store.query<{ subject: string; used: string }>(
-    `SELECT subject, toString(sum(quantity)) AS used FROM ${usage.sql} GROUP BY subject`,
-    usage.params,
-  )
   return new Map(rows.map((row) => [row.subject, toMicro(parseSum(row.used))]))
 }

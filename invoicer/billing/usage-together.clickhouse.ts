@@ -1,4 +1,4 @@
-import { openUsage, type UsageTable } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { type UsageTable, withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type Aggregated, quantityOf, readsFromBefore } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
@@ -22,12 +22,13 @@ export async function readTogether(
 ): Promise<Map<string, MeteredUsage>> {
   const found = new Map<string, MeteredUsage>()
   const [{ meter, startMs, endMs: toMs }] = alike
-  const usageOf = await openUsage(store, { tenant: tenantId, meters: [meter], asOfMs })
-  for (const part of partsOf(alike.filter((request) => request.subjects.length > 0))) {
-    const subjects = [...new Set(part.flatMap((request) => request.subjects))]
-    const table = usageOf({ toMs, subjects, ...(readsFromBefore(aggregated) ? {} : { fromMs: startMs }) })
-    for (const [key, usage] of await readPart(store, table, aggregated, part)) found.set(key, usage)
-  }
+  await withUsage(store, { tenant: tenantId, meters: [meter], asOfMs }, async (usageOf) => {
+    for (const part of partsOf(alike.filter((request) => request.subjects.length > 0))) {
+      const subjects = [...new Set(part.flatMap((request) => request.subjects))]
+      const table = usageOf({ toMs, subjects, ...(readsFromBefore(aggregated) ? {} : { fromMs: startMs }) })
+      for (const [key, usage] of await readPart(store, table, aggregated, part)) found.set(key, usage)
+    }
+  })
   return found
 }
 

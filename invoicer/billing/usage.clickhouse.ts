@@ -1,10 +1,5 @@
 import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
-import {
-  exactUsage,
-  openUsage,
-  type UsageFilter,
-  type UsageTable,
-} from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { type UsageFilter, type UsageTable, withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type Aggregated, isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
@@ -40,14 +35,16 @@ export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader
       const asOfMs = knownBefore.getTime()
       const add = async (added: readonly UsageRequest[]): Promise<void> => {
         if (added.length === 0) return
-        const usageOf = await openUsage(store, { tenant: tenantId, meters: [...new Set(added.map(meterOf))], asOfMs })
-        for (const alike of groupAlike(added, () => '')) {
-          const found = await readAdditive(store, usageOf, alike)
-          for (const { key, meter, subjects } of alike) {
-            const usages = subjects.map((subject) => found.get(`${meter} ${subject}`) ?? NOTHING)
-            usage.set(key, usages.reduce(sumOf, NOTHING))
+        const meters = [...new Set(added.map(meterOf))]
+        await withUsage(store, { tenant: tenantId, meters, asOfMs }, async (usageOf) => {
+          for (const alike of groupAlike(added, () => '')) {
+            const found = await readAdditive(store, usageOf, alike)
+            for (const { key, meter, subjects } of alike) {
+              const usages = subjects.map((subject) => found.get(`${meter} ${subject}`) ?? NOTHING)
+              usage.set(key, usages.reduce(sumOf, NOTHING))
+            }
           }
-        }
+        })
       }
       const addTogether = async (alike: Requests): Promise<void> => {
         const aggregated = aggregations.get(alike[0].meter) as Aggregated
@@ -131,15 +128,14 @@ async function readIdentityTotals(
   tenantId: TenantId,
   knownBefore: Date,
 ): Promise<IdentityTotals> {
-  const identities = await exactUsage(store, {
-    ...{ tenant: tenantId, meters: [''], subjects: 'everything' },
-    asOfMs: knownBefore.getTime(),
+  const of = { tenant: tenantId, meters: [''], asOfMs: knownBefore.getTime() }
+  const rows = await withUsage(store, of, (usageOf) => {
+    const { sql, params } = usageOf({ subjects: 'everything' })
+    return store.query<{ events_text: string; digest_text: string }>(
+      `SELECT toString(sum(events)) AS events_text, toString(sumWithOverflow(digest)) AS digest_text FROM ${sql}`,
+      params,
+    )
   })
-  const rows = await store.query<{ events_text: string; digest_text: string }>(
-    `SELECT toString(sum(events)) AS events_text, toString(sumWithOverflow(digest)) AS digest_text
-     FROM ${identities.sql}`,
-    identities.params,
-  )
   const [row] = rows
   if (row === undefined) throw new Problem('calculation_failed', 'The usage store did not count its identities.')
   return { events: Number(row.events_text), digest: BigInt(row.digest_text) }

@@ -9,6 +9,9 @@ export type ScopeInput = { customer?: string | undefined; subjects?: readonly st
 
 const MOST_SUBJECTS = 100
 const LONGEST_SUBJECT = 256
+/** Postgres has no text with it, so nobody has such a name. */
+const NUL = '\0'
+const NO_NUL = 'must not have the character U+0000'
 
 /** The scope that is asked for; nothing asked for is everything. An empty one is refused: it must not mean everything. */
 export async function readScope(pool: Pool, tenantId: TenantId, input: ScopeInput | undefined): Promise<Scope> {
@@ -17,6 +20,7 @@ export async function readScope(pool: Pool, tenantId: TenantId, input: ScopeInpu
   if ((customer === undefined) === (subjects === undefined))
     throw invalid('scope', 'names either a customer or subjects')
   if (subjects !== undefined) return { subjects: checkSubjects(subjects) }
+  if (customer?.includes(NUL)) throw invalid('scope.customer', NO_NUL)
   const id = customer === undefined ? undefined : await findCustomerId(pool, tenantId, customer)
   if (id === undefined) throw invalid('scope.customer', 'is no external key or id of a customer of this tenant')
   return { customer: id }
@@ -28,6 +32,8 @@ function checkSubjects(subjects: readonly string[]): string[] {
     throw invalid('scope.subjects', `must name 1 to ${MOST_SUBJECTS} subjects`)
   const odd = wanted.findIndex((subject) => subject.length === 0 || subject.length > LONGEST_SUBJECT)
   if (odd >= 0) throw invalid(`scope.subjects.${odd}`, `must have 1 to ${LONGEST_SUBJECT} characters`)
+  const withNul = wanted.findIndex((subject) => subject.includes(NUL))
+  if (withNul >= 0) throw invalid(`scope.subjects.${withNul}`, NO_NUL)
   return wanted
 }
 

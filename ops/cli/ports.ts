@@ -17,7 +17,7 @@ import type { Gateway } from '../../invoicer/collection/payments/gateway.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
 import { openTopic } from '../../schemas/event/topic.kafka.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
-import type { EventLogTopic } from '../migrate/migrate.kafka.ts'
+import { activeLog, type EventLogTopic } from '../migrate/migrate.kafka.ts'
 import type { KafkaSettings, Role } from './settings.ts'
 import type { Stores, StoresOptions } from './stores.ts'
 import type { Undo } from './undo.ts'
@@ -59,7 +59,11 @@ export async function openPorts(options: StoresOptions, stores: Stores, now: () 
   }
 }
 
-async function openWriter({ kafka, lmdb, reads }: Stores, now: () => number, undo: Undo): Promise<EventLogWriter> {
+async function openWriter(
+  { kafka, lmdb, pool, reads }: Stores,
+  now: () => number,
+  undo: Undo,
+): Promise<EventLogWriter> {
   if (kafka) {
     const writer = createKafkaLogWriter({ brokers: kafka.brokers, ...kafka.log })
     await writer.connect()
@@ -69,7 +73,7 @@ async function openWriter({ kafka, lmdb, reads }: Stores, now: () => number, und
       undo.add(close)
       return { logId: topic, ends }
     })
-    return afterEndedLogs(writer, ended, reads)
+    return afterEndedLogs(writer, ended, reads, async () => (await activeLog(pool))?.topic)
   }
   const { log, logId } = there(lmdb)
   return createLmdbLogWriter(log, logId, EMBEDDED_PARTITIONS, now)

@@ -18,6 +18,11 @@ export type EmbeddedLmdb = {
 /** The log may grow this far on disk; LMDB reserves address space, not disk. */
 const MAP_SIZE_BYTES = 256 * 1024 ** 3
 
+/** A file beside the log: its commits are flushed before they are seen. */
+const FLUSHED_IN_COMMIT = 'flushed-in-commit'
+/** Differs at each opening. */
+const OPENED_KEY = 'opened'
+
 /**
  * Opens the log, and beside it the quota counters. The log is flushed at every commit. The counters are not: they
  * survive kill -9, but after the machine went down they may be damaged, and are thrown away (they load from usage).
@@ -30,15 +35,23 @@ export async function openLmdb(logFolder: string, quotaFolder: string): Promise<
     )
   })
   mkdirSync(logFolder, { recursive: true, mode: 0o700 })
-  const root: RootDatabase = open({
-    path: logFolder,
-    mapSize: MAP_SIZE_BYTES,
-    maxDbs: 4,
-    compression: false,
-    // Flushed in the commit, not beside it: a commit that fails on a full disk would leave `flushed` waiting for ever.
-    overlappingSync: false,
-  })
-  const meta = root.openDB<string, string>({ name: 'meta', encoding: 'string' })
+  const openLog = (overlappingSync: boolean): RootDatabase =>
+    open({ path: logFolder, mapSize: MAP_SIZE_BYTES, maxDbs: 4, compression: false, overlappingSync })
+  const openMeta = (log: RootDatabase) => log.openDB<string, string>({ name: 'meta', encoding: 'string' })
+  const marker = join(logFolder, FLUSHED_IN_COMMIT)
+  if (existsSync(join(logFolder, 'data.mdb')) && !existsSync(marker)) {
+    // Written by a version that flushed beside the commit: only opened that way does lmdb find what was flushed last.
+    const before = openLog(true)
+    await openMeta(before).put(OPENED_KEY, randomUUID())
+    await before.flushed
+    await before.close()
+  }
+  writeFileSync(marker, '')
+  // Flushed in the commit, not beside it: a commit that fails on a full disk would leave `flushed` waiting for ever.
+  const root = openLog(false)
+  const meta = openMeta(root)
+  // What a process left that was killed is on disk with this commit, before anybody reads it.
+  await meta.put(OPENED_KEY, randomUUID())
   const log = root.openDB<Buffer, EmbeddedLogKey>({ name: 'log', encoding: 'binary' })
   forgetAfterReboot(quotaFolder)
   const quota = open<string, string>({ path: quotaFolder, encoding: 'string', noSync: true, compression: false })

@@ -10,8 +10,7 @@ export type EventLogTopic = { topic: string; partitions: number }
 const TOPIC_LOCK = 7_215_503
 const DAY_MS = 86_400_000
 /** The log is kept this long behind the store (design §3 asks for 7 days at least). */
-const RETENTION_DAYS = 14
-const RETENTION_MS = RETENTION_DAYS * DAY_MS
+const RETENTION_MS = 14 * DAY_MS
 const LED_WITHIN_MS = 30_000
 
 /**
@@ -67,21 +66,17 @@ export async function activeLog(client: Query): Promise<EventLogTopic | undefine
 }
 
 /**
- * Logs that ended and may hold records that are not stored yet, or be written to by a process that has not been started
- * since. Of one that ended longer ago than the topic's retention Kafka has nothing any more.
+ * Logs that ended. However long ago that is, each may hold records that are not stored yet: a process that has not been
+ * started since goes on to write there.
  */
 export async function endedLogs(client: Query): Promise<EventLogTopic[]> {
   const { rows } = await client.query<EventLogTopic>(
-    `SELECT topic, partitions
-     FROM (SELECT *, lead(created_at) OVER (ORDER BY created_at) AS ended_at FROM event_logs) AS logs
-     WHERE NOT active AND ended_at > now() - make_interval(days => $1)
-     ORDER BY created_at`,
-    [RETENTION_DAYS],
+    'SELECT topic, partitions FROM event_logs WHERE NOT active ORDER BY created_at',
   )
   return rows
 }
 
-/** Those whose topics Kafka has. */
+/** Those whose topics Kafka still has: a log is forgotten when its topic is deleted. */
 export async function existingLogs(kafka: Kafka, logs: readonly EventLogTopic[]): Promise<EventLogTopic[]> {
   if (logs.length === 0) return []
   const admin = kafka.admin()

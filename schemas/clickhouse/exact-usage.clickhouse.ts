@@ -1,6 +1,6 @@
 import type { Visible } from '../http/scope.ts'
 import { type Definition, definitionsParam, EVERY_EVENT, readDefinitions } from './definitions.clickhouse.ts'
-import { AS_OF_HOUR, readCheckpoint, shardStateSql } from './shard-state.clickhouse.ts'
+import { AS_OF_HOUR, readCheckpoint, type ShardStateQuery, shardStateSql } from './shard-state.clickhouse.ts'
 import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from './store.ts'
 
 export type UsageOf = {
@@ -14,8 +14,11 @@ export type UsageOf = {
 export type UsageFilter = { fromMs?: number; toMs?: number; subjects: Visible }
 export type UsageTable = { sql: string; params: ClickHouseParams }
 
-/** Shards that one statement names at most. Beyond, the view finds them itself, which takes longer the more there are. */
-const MAX_LIVE = 10_000
+/**
+ * Shards that one statement names at most: a form's field holds 128 KiB. Beyond, the view finds them itself, which takes
+ * longer the more there are.
+ */
+const MAX_LIVE = 8_000
 /** Rows from the events of `usage_shards`: of meters and shards that are plain, and of any. */
 export const PLAIN_USAGE = `usage_from_events(tenant = {usage_tenant:UInt32}, shards = {usage_shards:Array(UInt64)},
   as_of_ms = {usage_as_of_ms:Int64}, definitions = {usage_definitions:String})`
@@ -28,14 +31,19 @@ const COLUMNS = 'meter, shard, subject, bucket, group_values, quantity, events, 
  * `exact_usage`, with their meter. It first asks which shards are live, so that a statement holds no more than it needs:
  * nested views are planned again at each layer, which costs more than to read. Shards may be rebuilt meanwhile: what
  * was live is counted from its events whether it was rebuilt or not, and of the others the run is read that is newest
- * then. So a table may be asked for several statements, and none knows less than there was at first.
+ * then. So a table may be asked for several statements, and none knows less than there was at first; one that would know
+ * more than as_of fails, see `withUsage`.
  */
-export async function openUsage(
+async function openUsage(
   store: ClickHouseStore,
   { tenant, meters, asOfMs }: UsageOf,
 ): Promise<(filter: UsageFilter) => UsageTable> {
-  const definitions = meters.includes('') ? [EVERY_EVENT] : await readDefinitions(store, tenant, meters)
-  const live = await liveShards(store, tenant, asOfMs, definitions)
+  // An older checkpoint is as true as a newer one: it may be read before the definitions or after them.
+  const [checkpoint, definitions] = await Promise.all([
+    readCheckpoint(store, tenant),
+    meters.includes('') ? [EVERY_EVENT] : readDefinitions(store, tenant, meters),
+  ])
+  const live = await liveShards(store, { tenant, asOfMs, checkpoint }, definitions)
   const many = live.length > MAX_LIVE
   const plain = !many && live.length > 0 && (await arePlain(store, tenant, live, definitions))
   const rollup = `SELECT ${COLUMNS} FROM usage_from_rollup(
@@ -64,9 +72,27 @@ export async function openUsage(
   }
 }
 
-/** The same for one statement. */
-export async function exactUsage(store: ClickHouseStore, selection: UsageOf & UsageFilter): Promise<UsageTable> {
-  return (await openUsage(store, selection))(selection)
+/** The same for one statement, or for several, which `read` makes. Repeated where a shard has become live meanwhile. */
+export async function withUsage<T>(
+  store: ClickHouseStore,
+  of: UsageOf,
+  read: (usageOf: (filter: UsageFilter) => UsageTable) => Promise<T>,
+): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    const usageOf = await openUsage(store, of)
+    try {
+      return await read(usageOf)
+    } catch (error) {
+      if (!becameLive(error) || tries === MOST_TRIES) throw error
+    }
+  }
+}
+
+const MOST_TRIES = 5
+
+/** 395 is FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: see usage_from_rollup. */
+function becameLive(error: unknown): boolean {
+  return Number((error as { code?: unknown } | undefined)?.code) === 395
 }
 
 /** Conditions that are not there need not be planned. */
@@ -85,20 +111,19 @@ function conditionsOf({ fromMs, toMs, subjects }: UsageFilter): string {
  */
 async function liveShards(
   store: ClickHouseStore,
-  tenant: number,
-  asOfMs: number,
+  query: Omit<ShardStateQuery, 'revision'>,
   definitions: readonly Definition[],
 ): Promise<number[]> {
-  const checkpoint = await readCheckpoint(store, tenant)
   const revision = Math.max(0, ...definitions.map((one) => one.revision))
-  const state = shardStateSql({ tenant, checkpoint, revision, asOfMs })
+  const state = shardStateSql({ ...query, revision })
   const rows = await store.query<{ shard_text: string }>(
     `SELECT toString(shard) AS shard_text FROM ${state.sql}
      WHERE dirty
        OR version < bitShiftLeft({revision:UInt64}, 40)
        OR ({as_of_ms:Int64} > {state_hour_ms:Int64} AND last_known_hour >= ${AS_OF_HOUR})
-       OR ({every:UInt8} = 0 AND operations_hour >= ${AS_OF_HOUR})`,
-    { ...state.params, revision, as_of_ms: asOfMs, every: definitions.includes(EVERY_EVENT) ? 1 : 0 },
+       OR ({every:UInt8} = 0 AND operations_hour >= ${AS_OF_HOUR})
+     LIMIT ${MAX_LIVE + 1}`,
+    { ...state.params, revision, as_of_ms: query.asOfMs, every: definitions.includes(EVERY_EVENT) ? 1 : 0 },
   )
   return rows.map((row) => Number(row.shard_text))
 }

@@ -86,7 +86,7 @@ const FROM_EVENTS = `FROM (
 `
 
 /** A rebuild's heads are written before the rows that they make readable. */
-function headsFirst(store: ClickHouseStore): ClickHouseStore {
+export function headsFirst(store: ClickHouseStore): ClickHouseStore {
   let writeRows = async () => {}
   return {
     ...store,

@@ -1,4 +1,4 @@
-import { exactUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { withUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Visible } from '../../../schemas/http/scope.ts'
@@ -16,18 +16,20 @@ export type ExtentsQuery = {
 export type Extent = { subject: string; groupValues: string[]; fromMs: number; toMs: number }
 
 export async function readExtents(store: ClickHouseStore, tenant: TenantId, query: ExtentsQuery): Promise<Extent[]> {
-  const { meter, subjects, fromMs, toMs } = query
-  const usage = await exactUsage(store, { tenant, meters: [meter], asOfMs: KNOWN_UNTIL_NOW_MS, subjects, fromMs, toMs })
+  const { meter, fromMs, toMs, subjects } = query
   const groups = query.groups.map((place) => `group_values[${Math.trunc(place)}]`).join(', ')
-  const rows = await store.query<{ subject_name: string; groups: string[]; from_ms: number; to_ms: number }>(
-    `SELECT ${query.bySubject ? 'subject' : "''"} AS subject_name, CAST([${groups}], 'Array(String)') AS groups,
-       toFloat64(toUnixTimestamp(min(bucket))) * 1000 AS from_ms,
-       (toFloat64(toUnixTimestamp(max(bucket))) + 60) * 1000 AS to_ms
-     FROM ${usage.sql}
-     GROUP BY subject_name, groups ORDER BY subject_name, groups
-     LIMIT 10000`,
-    usage.params,
-  )
+  const rows = await withUsage(store, { tenant, meters: [meter], asOfMs: KNOWN_UNTIL_NOW_MS }, (usageOf) => {
+    const usage = usageOf({ fromMs, toMs, subjects })
+    return store.query<{ subject_name: string; groups: string[]; from_ms: number; to_ms: number }>(
+      `SELECT ${query.bySubject ? 'subject' : "''"} AS subject_name, CAST([${groups}], 'Array(String)') AS groups,
+         toFloat64(toUnixTimestamp(min(bucket))) * 1000 AS from_ms,
+         (toFloat64(toUnixTimestamp(max(bucket))) + 60) * 1000 AS to_ms
+       FROM ${usage.sql}
+       GROUP BY subject_name, groups ORDER BY subject_name, groups
+       LIMIT 10000`,
+      usage.params,
+    )
+  })
   return rows.map((row) => ({
     subject: row.subject_name,
     groupValues: row.groups,

@@ -1,13 +1,14 @@
 import { Worker } from 'node:worker_threads'
 import type { AvroMapping } from './avro-event.ts'
 import type { Decoded, FramedRecord, Readiness } from './avro-worker.ts'
+import { MOST_ANSWER_LENGTH } from './wire-format.ts'
 
 /** Codes are stable: avro_too_large is what claims or takes too much, avro_too_slow too long, invalid_avro all else. */
 export type AvroOutcome = { json: string } | { code: AvroRejection; message: string }
 export type AvroRejection = 'invalid_avro' | 'avro_too_large' | 'avro_too_slow'
 
 export type AvroDecoder = {
-  /** An outcome for each record, in their order. One call at a time. */
+  /** Outcomes of the first records, at least of one, with about 4 MiB of JSON at most. One call at a time. */
   decode(records: readonly FramedRecord[]): Promise<AvroOutcome[]>
   /** What is wrong with the mappings' schemas. */
   check(): Promise<Readiness['faults']>
@@ -62,14 +63,14 @@ export function createAvroDecoder(mappings: readonly AvroMapping[], bounds: Avro
   }
   return {
     decode: async (records) => {
+      const answer = await ask(records)
+      if ('value' in answer) return answer.value.map(outcomeOf)
       const outcomes: AvroOutcome[] = []
-      let alone = false
-      while (outcomes.length < records.length) {
-        const rest = records.slice(outcomes.length, alone ? outcomes.length + 1 : undefined)
-        const answer = await ask(rest)
-        if ('value' in answer) outcomes.push(...answer.value.map(outcomeOf))
-        else if (alone) outcomes.push(answer.death)
-        alone ||= 'death' in answer
+      for (let length = 0; outcomes.length < records.length && length < MOST_ANSWER_LENGTH; ) {
+        const alone = await ask(records.slice(outcomes.length, outcomes.length + 1))
+        const found = 'value' in alone ? alone.value.map(outcomeOf) : [alone.death]
+        outcomes.push(...found)
+        for (const outcome of found) length += 'json' in outcome ? outcome.json.length : 0
       }
       return outcomes
     },

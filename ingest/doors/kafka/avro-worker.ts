@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type AvroMapping, createAvroReader } from './avro-event.ts'
 import { AvroFault } from './avro-values.ts'
+import { MOST_ANSWER_LENGTH } from './wire-format.ts'
 
 /** What a record came to: an event as JSON text, or why it is none. */
 export type Decoded = { json: string } | { fault: string; tooLarge?: boolean }
@@ -10,8 +11,6 @@ export type Readiness = { faults: { index: number; message: string }[] }
 
 /** An event's data may have 262,144 bytes. */
 const MOST_JSON_LENGTH = 300_000
-/** An answer is cut here, and the rest is asked for again: what the thread holds stays far below its cap. */
-const MOST_ANSWER_LENGTH = 4 * 1024 ** 2
 const MOST_MESSAGE_LENGTH = 300
 
 const readers = new Map<number, ReturnType<typeof createAvroReader>>()
@@ -26,7 +25,7 @@ for (const [index, mapping] of (JSON.parse(workerData as string) as AvroMapping[
 parentPort?.postMessage(readiness)
 parentPort?.on('message', (records: FramedRecord[]) => parentPort?.postMessage(decodeFirst(records)))
 
-/** Of the first records, or of all. */
+/** Of the first records, or of all: what the thread holds stays far below its cap. */
 function decodeFirst(records: readonly FramedRecord[]): Decoded[] {
   const answer: Decoded[] = []
   let length = 0

@@ -4,6 +4,8 @@ import type { Aborted } from './record-batches.ts'
 
 export type FetchedPartition = {
   partition: number
+  /** Not 0: the broker gives nothing of it, and says so in its own number. */
+  errorCode: number
   /** The topic no longer, or not yet, has the offset that was asked for. */
   outOfRange: boolean
   /** Batches as they lie in the topic: unpacking them is bounded by whoever does it. */
@@ -12,7 +14,7 @@ export type FetchedPartition = {
 }
 
 type Wanted = { topicId: string; positions: readonly { partition: number; offset: number }[] }
-type Answer = (FetchedPartition & { errorCode: number })[]
+export type Fetcher = ReturnType<typeof openFetcher>
 
 const MOST_BYTES = 4 * 1024 ** 2
 const MOST_BYTES_OF_A_PARTITION = 1024 ** 2
@@ -24,7 +26,7 @@ const FETCH = 1
 const VERSION = 15
 const NOTHING = Buffer.alloc(0)
 
-const fetchBytes = createAPI<Parameters<typeof fetchV15.createRequest>, Answer>(
+const fetchBytes = createAPI<Parameters<typeof fetchV15.createRequest>, FetchedPartition[]>(
   FETCH,
   VERSION,
   fetchV15.createRequest,
@@ -50,17 +52,14 @@ export function openFetcher(brokers: string[]) {
         partitionMaxBytes: MOST_BYTES_OF_A_PARTITION,
       }))
       const topics = [{ topicId, partitions }]
-      const answer = await fetchBytes.async(connection, WAIT_MS, 1, MOST_BYTES, READ_COMMITTED, 0, 0, topics, [], '')
-      const failed = answer.find(({ errorCode, outOfRange }) => errorCode !== 0 && !outOfRange)
-      if (failed) throw new Error(`Kafka gives nothing of partition ${failed.partition}: its error ${failed.errorCode}`)
-      return answer as FetchedPartition[]
+      return fetchBytes.async(connection, WAIT_MS, 1, MOST_BYTES, READ_COMMITTED, 0, 0, topics, [], '')
     },
     close: () => pool.close(),
   }
 }
 
 /** As the protocol writes it; see the client's own fetch-v15, which unpacks and parses the records at once. */
-function parseAnswer(_correlationId: number, _apiKey: number, _apiVersion: number, reader: Reader): Answer {
+function parseAnswer(_correlationId: number, _apiKey: number, _apiVersion: number, reader: Reader): FetchedPartition[] {
   reader.readInt32() // throttled
   const failed = reader.readInt16()
   if (failed !== 0) throw new Error(`Kafka gives nothing: its error ${failed}`)
@@ -73,7 +72,7 @@ function parseAnswer(_correlationId: number, _apiKey: number, _apiVersion: numbe
     .flat()
 }
 
-function readPartition(reader: Reader): Answer[number] {
+function readPartition(reader: Reader): FetchedPartition {
   const partition = reader.readInt32()
   const errorCode = reader.readInt16()
   reader.readInt64() // high watermark
@@ -83,5 +82,6 @@ function readPartition(reader: Reader): Answer[number] {
     reader.readArray((one: Reader) => ({ producerId: one.readInt64(), firstOffset: one.readInt64() })) ?? []
   reader.readInt32() // preferred replica
   const bytes = reader.readNullableBytes() ?? NOTHING
-  return { partition, errorCode, outOfRange: errorCode === OFFSET_OUT_OF_RANGE, bytes, aborted }
+  const outOfRange = errorCode === OFFSET_OUT_OF_RANGE
+  return { partition, errorCode: outOfRange ? 0 : errorCode, outOfRange, bytes, aborted }
 }

@@ -23,6 +23,14 @@ export type InputPlace = { topicId: string; partition: number }
 /** Why something was not taken: codes are stable. */
 export type RecordFault = { code: string; path: string; message: string }
 
+/** What is kept of what was refused. */
+export const MOST_EXCERPT_BYTES = 2_048
+
+/** A copy: as a part of it, it would keep all of it in memory. */
+export function excerptOf(value: Buffer): { excerpt: Buffer; valueBytes: number } {
+  return { excerpt: Buffer.from(value.subarray(0, MOST_EXCERPT_BYTES)), valueBytes: value.length }
+}
+
 const NAME = /^[a-zA-Z0-9._-]+$/
 const LONGEST_TOPIC = 249
 

@@ -1,10 +1,12 @@
 import type { Logger } from 'pino'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { createAvroDecoder } from './avro-decoder.ts'
+import type { InputSink } from './fetch-and-take.ts'
 import type { TenantInput } from './input.ts'
 import { type ActiveInput, listActiveInputs } from './inputs.postgres.ts'
-import { type InputReader, type InputSink, type InputSource, readInput } from './read-input.kafka.ts'
-import { readRecords } from './read-records.ts'
+import { splitPortion } from './portions.ts'
+import { type InputReader, type InputSource, readInput } from './read-input.kafka.ts'
+import { readableRecords } from './read-records.ts'
 import { lastRejected } from './rejections.postgres.ts'
 import { type TakeDeps, takePortion } from './take-portion.ts'
 
@@ -66,9 +68,12 @@ function begin(deps: KeepDeps, input: ActiveInput): InputReader {
   const listed = listedBefore(deps, input)
   const take: InputSink['take'] = async (place, portion) => {
     const known = await listed.has(place, portion)
-    const read = await readRecords(input, place, portion.records, decoder)
-    const { rejections } = await takePortion(deps, input, place, { portion, read, listed: known })
-    listed.taken(place, portion, rejections > 0)
+    const records = await readableRecords(input, place, portion.records, decoder)
+    // Of Avro it may be the first records only: they are taken, and what follows is another portion.
+    const { taken } = splitPortion(portion, portion.records[records.length]?.offset ?? portion.next)
+    const { rejections } = await takePortion(deps, input, place, { portion: taken, records, listed: known })
+    listed.taken(place, taken, rejections > 0)
+    return taken.next
   }
   const reader = readInput(deps.source, input, { take, logger: deps.logger })
   return {

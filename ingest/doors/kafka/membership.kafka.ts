@@ -1,5 +1,7 @@
-import { Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Base, Consumer, ListOffsetTimestamps } from '@platformatic/kafka'
 import { brokerSettings } from '../../../schemas/event/broker-settings.kafka.ts'
+import { bearLeaderless } from './leaderless.kafka.ts'
 
 export type InputTopic = {
   id: string
@@ -15,6 +17,8 @@ export type Membership = {
   moved(): Promise<Map<number, number> | undefined>
   owns(partition: number): boolean
   topic(): Promise<InputTopic>
+  /** Leaders may have moved: they are asked for again. */
+  forgetLeaders(): void
   /** The first offset that the partition has, and the one after its last. */
   range(partition: number): Promise<{ first: number; end: number }>
   /** Never before what it says is durable. One that fails, usual in a rebalance, costs copies and nothing else. */
@@ -27,6 +31,7 @@ export type MembershipOptions = { brokers: string[]; topic: string; sessionTimeo
 type GroupConsumer = Consumer<Buffer, Buffer, Buffer, Buffer>
 
 const REBALANCE_WITHIN_MS = 60_000
+const LEAVE_WITHIN_MS = 3_000
 
 /**
  * Joins. The group's name has the topic's id: one made anew under the same name is read from its beginning, and never
@@ -44,6 +49,7 @@ export async function joinInput({ brokers, topic, sessionTimeoutMs }: Membership
     heartbeatInterval: Math.floor(sessionTimeoutMs / 6),
     retries: 0,
   })
+  bearLeaderless(consumer)
   let failure: Error | undefined
   let assigned: readonly number[] = []
   let isNew = false
@@ -81,6 +87,7 @@ export async function joinInput({ brokers, topic, sessionTimeoutMs }: Membership
       if (now.id !== id || now.partitions.length !== partitions.length) throw new Error(`${topic} is not what it was`)
       return now
     },
+    forgetLeaders: () => consumer.clearMetadata(),
     range: async (partition) => {
       const [first, end] = await Promise.all(
         [ListOffsetTimestamps.EARLIEST, ListOffsetTimestamps.LATEST].map((at) =>
@@ -93,13 +100,21 @@ export async function joinInput({ brokers, topic, sessionTimeoutMs }: Membership
       const offsets = [{ topic, partition, offset: BigInt(next), leaderEpoch: -1 }]
       await consumer.commit({ offsets }).catch(() => undefined)
     },
-    leave: () => new Promise((done) => consumer.close(true, () => done())),
+    leave: () => leaveGroup(consumer, LEAVE_WITHIN_MS),
   }
+}
+
+/** Connections end whether it could leave or not: the client keeps them all where leaving failed. */
+export async function leaveGroup(consumer: GroupConsumer, withinMs: number): Promise<void> {
+  const left = new Promise<boolean>((done) => consumer.close(true, (error) => done(!error)))
+  if (await Promise.race([left, sleep(withinMs, false, { ref: false })])) return
+  await Base.prototype.close.call(consumer).catch(() => undefined)
 }
 
 /** The topic as it is before anybody joins. */
 async function look(brokers: string[], topic: string): Promise<InputTopic> {
   const consumer: GroupConsumer = new Consumer({ ...brokerSettings(brokers), groupId: 'tallyline-look', retries: 1 })
+  bearLeaderless(consumer)
   try {
     return await topicOf(consumer, topic)
   } finally {
@@ -124,7 +139,9 @@ async function startsOf(consumer: GroupConsumer, topic: string, own: readonly nu
   if (own.length === 0) return new Map()
   const partitions = [...own]
   const committed = (await consumer.listCommittedOffsets({ topics: [{ topic, partitions }] })).get(topic)
-  const firsts = await offsetsOf(consumer, topic, partitions, ListOffsetTimestamps.EARLIEST)
+  // Of the others nothing is asked: one may have no leader that answers.
+  const fresh = partitions.filter((partition) => (committed?.[partition] ?? -1n) < 0n)
+  const firsts = fresh.length === 0 ? undefined : await offsetsOf(consumer, topic, fresh, ListOffsetTimestamps.EARLIEST)
   return new Map(
     partitions.map((partition) => {
       const offset = committed?.[partition] ?? -1n

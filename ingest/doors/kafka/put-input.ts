@@ -2,12 +2,15 @@ import type { Pool } from 'pg'
 import type { Caller } from '../../../schemas/http/door.ts'
 import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
+import { atMost } from './at-most.ts'
 import { createAvroDecoder } from './avro-decoder.ts'
 import { type KafkaInput, topicFault } from './input.ts'
 import { findInput, listInputs, storeInput } from './inputs.postgres.ts'
 
 const MOST_INPUTS = 16
 const MOST_SCHEMA_LENGTH = 65_536
+/** Each takes a thread with its memory. */
+const oneOfTwo = atMost(2)
 
 /** Registers a topic as the tenant's, or changes how it is read. What it was told before is gone. */
 export async function putInput(
@@ -45,11 +48,15 @@ async function checkSchemas({ format, schemas }: KafkaInput): Promise<void> {
     throw unusable([
       { path: `schemas.${long}.schema`, message: `has more than ${MOST_SCHEMA_LENGTH} characters, or nests too deep` },
     ])
+  const faults = await oneOfTwo(() => faultsOf(schemas))
+  const errors = faults.map(({ index, message }) => ({ path: `schemas.${index}.schema`, message }))
+  if (errors.length > 0) throw unusable(errors)
+}
+
+async function faultsOf(schemas: KafkaInput['schemas']) {
   const decoder = createAvroDecoder(schemas)
   try {
-    const faults = await decoder.check()
-    const errors = faults.map(({ index, message }) => ({ path: `schemas.${index}.schema`, message }))
-    if (errors.length > 0) throw unusable(errors)
+    return await decoder.check()
   } finally {
     await decoder.stop()
   }

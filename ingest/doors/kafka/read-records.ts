@@ -4,22 +4,26 @@ import type { InputPlace, InputRecord, RecordFault, TenantInput } from './input.
 import { readJsonRecord } from './json-record.ts'
 import { unframe } from './wire-format.ts'
 
-/** A record, and the events that it holds, not yet checked; or why it holds none. */
-export type ReadRecord = { offset: number; value: Buffer; result: { events: unknown[] } | RecordFault }
+type Reading = { events: unknown[] } | RecordFault
 
-/** Reads records in the input's format. Rejects only for what is no record's fault. */
-export async function readRecords(
+/** A record whose events are read when there is room for them: of as many bytes of JSON, and not yet checked. */
+export type ReadableRecord = { offset: number; value: Buffer; jsonBytes: number; read(): Promise<Reading> }
+
+/**
+ * The first records, or all, in the input's format: no more than may be read at once, though a few bytes of Avro can be
+ * many of JSON. Rejects only for what is no record's fault.
+ */
+export async function readableRecords(
   input: TenantInput,
   place: InputPlace,
   records: readonly InputRecord[],
   decoder: AvroDecoder | undefined,
-): Promise<ReadRecord[]> {
-  if (decoder) return readAvroRecords(input, place, records, decoder)
-  const read: ReadRecord[] = []
-  for (const record of records) {
-    read.push({ offset: record.offset, value: record.value, result: await readJsonRecord(record) })
-  }
-  return read
+): Promise<ReadableRecord[]> {
+  if (decoder) return readableAvroRecords(input, place, records, decoder)
+  return records.map((record) => {
+    const { offset, value } = record
+    return { offset, value, jsonBytes: value.length, read: () => readJsonRecord(record) }
+  })
 }
 
 const NOT_FRAMED: RecordFault = {
@@ -28,12 +32,12 @@ const NOT_FRAMED: RecordFault = {
   message: 'The record does not begin with a zero and a schema id of four bytes, as serializers for Avro write it',
 }
 
-async function readAvroRecords(
+async function readableAvroRecords(
   input: TenantInput,
   place: InputPlace,
   records: readonly InputRecord[],
   decoder: AvroDecoder,
-): Promise<ReadRecord[]> {
+): Promise<ReadableRecord[]> {
   const known = new Set(input.schemas.map(({ id }) => id))
   const framed = records.map((record) => {
     const frame = unframe(record.value)
@@ -42,15 +46,27 @@ async function readAvroRecords(
   })
   const wanted = framed.flatMap(({ frame }) => frame ?? [])
   const decoded = wanted.length === 0 ? [] : await decoder.decode(wanted)
+  if (wanted.length > 0 && decoded.length === 0) throw new Error('The decoder of Avro gave no outcome')
+  const readable: ReadableRecord[] = []
   let next = 0
-  return framed.map(({ record: { offset, value }, frame, fault }) => {
-    if (!frame) return { offset, value, result: fault }
+  for (const { record, frame, fault } of framed) {
+    const { offset, value } = record
+    if (!frame) {
+      readable.push({ offset, value, jsonBytes: 0, read: async () => fault })
+      continue
+    }
     const outcome = decoded[next++]
-    if (!outcome) throw new Error('The decoder of Avro gave fewer outcomes than it got records')
-    if ('code' in outcome) return { offset, value, result: { ...outcome, path: '' } }
+    if (!outcome) break
+    if ('code' in outcome) {
+      readable.push({ offset, value, jsonBytes: 0, read: async () => ({ ...outcome, path: '' }) })
+      continue
+    }
+    const { json } = outcome
     const id = `${place.topicId}/${place.partition}/${offset}`
-    return { offset, value, result: { events: [eventOf(input, frame.schemaId, id, outcome.json)] } }
-  })
+    const read = async () => ({ events: [eventOf(input, frame.schemaId, id, json)] })
+    readable.push({ offset, value, jsonBytes: json.length, read })
+  }
+  return readable
 }
 
 /** The list is the tenant's own: no registry is asked. */

@@ -1,5 +1,3 @@
-import type { InputRecord } from './input.ts'
-
 /** A batch of records as it lies in a topic, not yet unpacked: the head says what it holds. */
 export type RecordBatch = {
   firstOffset: number
@@ -73,14 +71,22 @@ export function committedOf(batches: readonly RecordBatch[], aborted: readonly A
   return committed
 }
 
+/** A record in the bytes of its batch: `bytes` counts its key and its headers too, which are not read yet. */
+export type BatchRecord = { offset: number; bytes: number; value: Buffer; headers(): Map<string, string> }
+
 /** The records of an unpacked batch, one at a time: a batch of the smallest ones would be a million objects. */
-export function* recordsOf(batch: RecordBatch, unpacked: Buffer): Generator<InputRecord> {
+export function* recordsOf(batch: RecordBatch, unpacked: Buffer): Generator<BatchRecord> {
   const place = { bytes: unpacked, at: 0 }
+  let last = batch.firstOffset - 1
   for (let record = 0; record < batch.records; record++) {
     const length = readVarint(place)
     const end = place.at + length
     if (length < 0 || end > unpacked.length) throw new Error('A record of the batch ends behind it')
-    yield readRecord(batch.firstOffset, { bytes: unpacked.subarray(0, end), at: place.at })
+    const record = readRecord(batch.firstOffset, { bytes: unpacked.subarray(0, end), at: place.at }, length)
+    if (record.offset <= last || record.offset > batch.lastOffset)
+      throw new Error('The offsets in the batch do not rise from its first to its last')
+    yield record
+    last = record.offset
     place.at = end
   }
 }
@@ -88,13 +94,13 @@ export function* recordsOf(batch: RecordBatch, unpacked: Buffer): Generator<Inpu
 /** How a batch's place in its bytes moves on. */
 type Place = { bytes: Buffer; at: number }
 
-function readRecord(firstOffset: number, place: Place): InputRecord {
+function readRecord(firstOffset: number, place: Place, bytes: number): BatchRecord {
   place.at += 1 // attributes, which are not used
   skipVarint(place) // when it was made
   const offset = firstOffset + readVarint(place)
   readBytes(place) // its key
   const value = readBytes(place)
-  return { offset, value, headers: readHeaders(place) }
+  return { offset, bytes, value, headers: () => readHeaders(place) }
 }
 
 /** Names in lower case; of two alike the last. */

@@ -1,5 +1,5 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
-import type { InputPlace } from './input.ts'
+import { type InputPlace, MOST_EXCERPT_BYTES } from './input.ts'
 
 /** What was not taken: an event of a record by its index, or all of the record, or of several of them (-1). */
 export type Rejection = {
@@ -16,7 +16,6 @@ export type Rejection = {
   valueBytes: number
 }
 
-export const MOST_EXCERPT_BYTES = 2_048
 const MOST_TEXT_LENGTH = 500
 
 /** Those of the offsets from `first` on and before `next` are as if they had never been found. */

@@ -6,10 +6,10 @@ import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { type AcceptDeps, type Accepted, acceptEvents } from '../../accept/accept.ts'
 import type { Admission } from '../../accept/admission.ts'
 import type { UsageRecorder } from '../../accept/record.ts'
-import type { InputPlace, RecordFault, TenantInput } from './input.ts'
-import type { Portion } from './portions.ts'
-import type { ReadRecord } from './read-records.ts'
-import { forgetRejections, MOST_EXCERPT_BYTES, type Rejection, storeRejections } from './rejections.postgres.ts'
+import { excerptOf, type InputPlace, type RecordFault, type TenantInput } from './input.ts'
+import type { PlacedFault, Portion } from './portions.ts'
+import type { ReadableRecord } from './read-records.ts'
+import { forgetRejections, type Rejection, storeRejections } from './rejections.postgres.ts'
 
 export type TakeDeps = {
   pool: Pool
@@ -44,22 +44,11 @@ export async function takePortion(
   deps: TakeDeps,
   input: TenantInput,
   place: InputPlace,
-  { portion, read, listed }: { portion: Portion; read: readonly ReadRecord[]; listed: boolean },
+  { portion, records, listed }: { portion: Portion; records: readonly ReadableRecord[]; listed: boolean },
 ): Promise<{ rejections: number }> {
-  const slots: Slot[] = []
-  const unread: Refusal[] = []
-  for (const { offset, value, result } of read) {
-    if ('code' in result) unread.push({ offset, index: -1, event: value, eventId: undefined, fault: result })
-    else for (const [index, event] of result.events.entries()) slots.push({ offset, index, event })
-  }
-  const bytes = read.reduce((sum, { value }) => sum + value.length, 0)
-  const results = slots.length === 0 ? [] : await deps.admission.hold(bytes, () => acceptAll(deps, input, slots))
-  const refused = slots.flatMap((slot, at) => refusalOf(slot, results[at]))
-  const rejections = [
-    ...portion.faults.map(({ value, ...fault }) => ofRecord(fault, value)),
-    ...unread.map(({ offset, event, fault }) => ofRecord({ ...fault, offset, lastOffset: offset }, event as Buffer)),
-    ...listedOf(refused),
-  ]
+  const jsonBytes = records.reduce((sum, one) => sum + one.jsonBytes, 0)
+  const { unread, results, refused } = await deps.admission.hold(jsonBytes, () => readAndAccept(deps, input, records))
+  const rejections = [...portion.faults.map(ofRecord), ...unread, ...refused]
   if (rejections.length > 0 || listed) {
     await withTenant(deps.pool, input.tenantId, async (tx) => {
       await forgetRejections(tx, input.topic, place, portion)
@@ -68,9 +57,22 @@ export async function takePortion(
   }
   deps.recorder(callerOf(input), results)
   const unreadable = unread.length + portion.faults.length
-  deps.records.inc({ tenant: input.tenantSlug, outcome: 'read' }, read.length - unread.length)
+  deps.records.inc({ tenant: input.tenantSlug, outcome: 'read' }, records.length - unread.length)
   if (unreadable > 0) deps.records.inc({ tenant: input.tenantSlug, outcome: 'rejected' }, unreadable)
   return { rejections: rejections.length }
+}
+
+/** Parsed events live in here alone, as long as room is held for them. */
+async function readAndAccept(deps: TakeDeps, input: TenantInput, records: readonly ReadableRecord[]) {
+  const slots: Slot[] = []
+  const unread: Rejection[] = []
+  for (const { offset, value, read } of records) {
+    const reading = await read()
+    if ('code' in reading) unread.push(ofRecord({ ...reading, offset, lastOffset: offset, ...excerptOf(value) }))
+    else for (const [index, event] of reading.events.entries()) slots.push({ offset, index, event })
+  }
+  const results = await acceptAll(deps, input, slots)
+  return { unread, results, refused: listedOf(slots.flatMap((slot, at) => refusalOf(slot, results[at]))) }
 }
 
 async function acceptAll(deps: TakeDeps, input: TenantInput, slots: readonly Slot[]): Promise<Accepted[]> {
@@ -99,8 +101,8 @@ function refusalOf(slot: Slot, result: Accepted | undefined): Refusal[] {
   return [{ ...slot, eventId: id, fault: { code, path, message } }]
 }
 
-function ofRecord(fault: RecordFault & { offset: number; lastOffset: number }, value: Buffer): Rejection {
-  return { ...fault, eventIndex: -1, events: 1, eventId: undefined, excerpt: value, valueBytes: value.length }
+function ofRecord(fault: PlacedFault): Rejection {
+  return { ...fault, eventIndex: -1, events: 1, eventId: undefined }
 }
 
 /** A record may hold thousands of events, all refused: after so many, one row stands for the rest of them. */
@@ -115,10 +117,8 @@ function listedOf(refused: readonly Refusal[]): Rejection[] {
       last.message = `${last.events} events of the record were refused, this one with: ${fault.message}`
       continue
     }
-    const value = Buffer.from(JSON.stringify(event) ?? '')
-    const excerpt = value.subarray(0, MOST_EXCERPT_BYTES)
     const place = { offset, lastOffset: offset, eventIndex: index, events: 1, eventId }
-    listed.push({ ...place, ...fault, excerpt, valueBytes: value.length })
+    listed.push({ ...place, ...fault, ...excerptOf(Buffer.from(JSON.stringify(event) ?? '')) })
   }
   return listed
 }

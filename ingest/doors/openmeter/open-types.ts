@@ -37,7 +37,9 @@ function unknownTypes({ types }: TenantConfig, events: readonly unknown[]): stri
   const unknown = new Set<string>()
   for (const event of events) {
     const type = isObject(event) ? event.type : undefined
-    if (typeof type === 'string' && !types.has(type) && !type.startsWith(RESERVED)) unknown.add(type)
+    // Postgres takes no NUL: one such name would fail the question of everybody who shares it.
+    const mayBeOne = typeof type === 'string' && !type.startsWith(RESERVED) && !type.includes('\0')
+    if (mayBeOne && !types.has(type)) unknown.add(type)
   }
   return [...unknown]
 }

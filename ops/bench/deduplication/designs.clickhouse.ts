@@ -3,7 +3,7 @@ import { copyVersion } from '../../../aggregator/meters/meter.clickhouse.ts'
 import { defineMeter } from '../../../aggregator/meters/meter.ts'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { rebuildTenant } from '../../../aggregator/rebuild/rebuild.ts'
-import { exactUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
+import { withUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import { encodeLogRows, type LogRow } from '../../../schemas/event/usage-batch.avro.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
@@ -39,15 +39,11 @@ async function identityShards(store: ClickHouseStore, tenant: TenantId): Promise
       rebuiltMs = nowMs
       await rebuildTenant({ store, logger: pino({ level: 'silent' }), now: () => nowMs, random20: () => run++ }, tenant)
     },
-    usage: async () => {
-      const { sql, params } = await exactUsage(store, {
-        tenant,
-        meters: ['context_tokens'],
-        asOfMs: KNOWN_UNTIL_NOW_MS,
-        subjects: 'everything',
-      })
-      return bySubject(store, `SELECT subject, toString(sum(quantity)) AS used FROM ${sql} GROUP BY subject`, params)
-    },
+    usage: () =>
+      withUsage(store, { tenant, meters: ['context_tokens'], asOfMs: KNOWN_UNTIL_NOW_MS }, (usageOf) => {
+        const { sql, params } = usageOf({ subjects: 'everything' })
+        return bySubject(store, `SELECT subject, toString(sum(quantity)) AS used FROM ${sql} GROUP BY subject`, params)
+      }),
   }
 }
 

@@ -2,12 +2,17 @@
 -- Run by "tallyline migrate" where its user may manage access; else by whoever may, with clickhouse-client and this
 -- database as the default. Order of effects: (1) the role, (2) what rows it sees, (3) views, (4) grants; stopped
 -- half-way, nobody sees more than is meant.
--- An analyst is a user with this role and a tenant that the user cannot change (README.md in the folder above):
---   CREATE USER … SETTINGS SQL_tenant = 7 CONST
--- Without the setting the tenant is 0, which nobody is.
+-- An analyst is a user with this role by default and a tenant that the user cannot change (README.md in the folder above,
+-- also how to check it):
+--   CREATE USER … DEFAULT ROLE tallyline_analyst SETTINGS SQL_tenant = 7 CONST
+-- Row policies trust the session's setting: a user who may change it can name any tenant. Hence CONST in the role too; a
+-- user's own setting stands above it. Settings of a role hold where it is a default role, not after SET ROLE: such a user
+-- without SQL_tenant … CONST can name any tenant.
 
+-- At least 1, because 0 would mean no limit.
 CREATE ROLE IF NOT EXISTS tallyline_analyst
-  SETTINGS readonly = 2, max_execution_time = 60, max_memory_usage = 4000000000;
+  SETTINGS readonly = 2, SQL_tenant = 0 CONST,
+    max_execution_time = 60 MIN 1 MAX 60, max_memory_usage = 4000000000 MIN 1 MAX 4000000000;
 
 -- Where a table has a policy, users without one may see nothing, depending on the server's configuration: this one is
 -- for everybody, the product above all.

@@ -18,6 +18,7 @@ test('the end of the log is told when the rest of the log before it is stored, n
     writer,
     [{ logId: 'first', ends: async () => [5] }],
     storeOf(() => stored),
+    async () => 'second',
   )
   const asked = after.ends().then((ends) => {
     told = true
@@ -34,17 +35,32 @@ test('appending, and whether the log answers, do not wait for that', async () =>
     writer,
     [{ logId: 'first', ends: async () => [5] }],
     storeOf(() => 0),
+    async () => 'second',
   )
   await after.append([])
   expect(await after.answers?.()).toEqual([7])
 })
 
-test('without a log before it nothing is asked of anybody', () => {
-  expect(
-    afterEndedLogs(
-      writer,
-      [],
-      storeOf(() => 0),
-    ),
-  ).toBe(writer)
+test('a log that another one has followed does not say where it ends: this process does not know', async () => {
+  let active = 'second'
+  const after = afterEndedLogs(
+    writer,
+    [],
+    storeOf(() => 0),
+    async () => active,
+  )
+  expect(await after.ends()).toEqual([7])
+  active = 'third'
+  await expect(after.ends()).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('third') })
+  expect(await after.answers?.()).toEqual([7])
+})
+
+test('while Postgres is away the log is taken for the present one', async () => {
+  const after = afterEndedLogs(
+    writer,
+    [],
+    storeOf(() => 0),
+    () => Promise.reject(new Error('away')),
+  )
+  expect(await after.ends()).toEqual([7])
 })

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { migrateClickHouse } from '../../../ops/migrate/migrate.clickhouse.ts'
 import { type Stack, startStack } from '../../../ops/stack/stack.ts'
 import { openClickHouse } from '../../../ops/stores/clickhouse-http.clickhouse.ts'
-import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
+import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { drawSeed } from '../../support/random.ts'
+import { headsFirst } from '../planted-ports.ts'
 import { createRebuildWorld } from '../rebuild-world.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
@@ -42,6 +43,7 @@ test.each([1, 2])(
   },
 )
 
+/** The heads' numbers are right; only the order is wrong. Step by step nobody notices. */
 test('a rebuild that writes its heads before its rows is found out', async () => {
   const world = await createRebuildWorld(headsFirst(store), 3, seed)
   let problems: string[] = []
@@ -50,27 +52,3 @@ test('a rebuild that writes its heads before its rows is found out', async () =>
   }
   expect(problems.join('\n')).toMatch(/instead of/)
 })
-
-/** The heads' numbers are right; only the order is wrong. Step by step nobody notices. */
-function headsFirst(sound: ClickHouseStore): ClickHouseStore {
-  let writeRows = async () => {}
-  return {
-    ...sound,
-    command: async (sql, params) => {
-      if (sql.includes('INSERT INTO usage_rollup')) {
-        writeRows = () => sound.command(sql, params)
-        return
-      }
-      if (!sql.includes('INSERT INTO shard_heads')) return sound.command(sql, params)
-      const planted = sql.replace('FROM usage_rollup\n     WHERE tenant = {tenant:UInt32} AND', `${FROM_EVENTS} WHERE`)
-      const fromEvents = planted.replace("meter = '' AND run = {run:UInt64}", "meter = ''")
-      if (fromEvents.includes('usage_rollup'))
-        throw new Error('The heads are written otherwise now: plant the bug anew')
-      await sound.command(fromEvents, params)
-      await writeRows()
-    },
-  }
-}
-
-const FROM_EVENTS = `FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = ${KNOWN_UNTIL_NOW_MS},
-  shards = {shards:Array(UInt64)})`

@@ -84,6 +84,8 @@ describe('a key with a scope (HC-8)', () => {
       [{ subjects: [''] }, 'scope.subjects.0'],
       [{ subjects: Array.from({ length: 101 }, (_, n) => `u-${n}`) }, 'scope.subjects'],
       [{ subjects: ['x'.repeat(257)] }, 'scope.subjects.0'],
+      [{ subjects: ['u-1', 'u\0'] }, 'scope.subjects.1'],
+      [{ customer: 'acme\0' }, 'scope.customer'],
       [{ customer: 'nobody' }, 'scope.customer'],
       [{ customer: 'of-the-other' }, 'scope.customer'],
       [{ customer: other }, 'scope.customer'],

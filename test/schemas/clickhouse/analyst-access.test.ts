@@ -2,7 +2,12 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
-import { migrateClickHouseAccess, skippedLine, statementsOf } from '../../../ops/migrate/migrate.clickhouse.ts'
+import {
+  GUARDED_TABLES,
+  migrateClickHouseAccess,
+  skippedLine,
+  statementsOf,
+} from '../../../ops/migrate/migrate.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { migrationFiles } from '../../../schemas/files.ts'
 import { copyMeter } from '../../support/copy-meter.ts'
@@ -42,7 +47,12 @@ beforeAll(async () => {
   }
 })
 afterAll(() => store.close())
-beforeEach(() => store.command("ALTER TABLE migrations DELETE WHERE name LIKE 'servers/%' SETTINGS mutations_sync = 2"))
+beforeEach(async () => {
+  await store.command("ALTER TABLE migrations DELETE WHERE name LIKE 'servers/%' SETTINGS mutations_sync = 2")
+  await store.command(
+    'CREATE OR REPLACE TABLE policies (name String, short_name String, database String, table String) ENGINE = Memory',
+  )
+})
 
 test('the sample queries of the README run, and say what they promise', async () => {
   const samples = blocksOf('sql')
@@ -88,12 +98,12 @@ test('where users cannot be managed, as on chDB, it is skipped and said, and tri
     const access = await migrateClickHouseAccess(store)
     expect(access).toEqual({ done: [], skipped: { names: FILES.map(({ name }) => name), why: expect.any(String) } })
     expect(skippedLine(access)).toMatch(
-      /^analysts' role and row policies were skipped: .*grant CREATE ROLE.* Run schemas\/clickhouse\/servers\/0001-analyst\.sql /,
+      /were skipped: .*grant SHOW ROW POLICIES.* \(code 497\)\. Run schemas\/clickhouse\/servers\/0001-analyst\.sql /,
     )
   }
 })
 
-/** A server that knows users, in so far as it takes what chDB refuses. */
+/** A server that knows users, in so far as it takes what chDB refuses; a table stands for its row policies. */
 function managing(refuse?: { at: string; error: Error }): { server: ClickHouseStore; ran: string[] } {
   const ran: string[] = []
   const command: ClickHouseStore['command'] = async (sql, params) => {
@@ -101,7 +111,9 @@ function managing(refuse?: { at: string; error: Error }): { server: ClickHouseSt
     ran.push(sql)
     if (!/^(GRANT|CREATE (ROLE|ROW POLICY))\s/.test(sql)) await store.command(sql, params)
   }
-  return { server: { ...store, command }, ran }
+  const query: ClickHouseStore['query'] = (sql, params) =>
+    store.query(sql.replaceAll('system.row_policies', 'policies'), params)
+  return { server: { ...store, command, query }, ran }
 }
 
 test('where they can, it runs once, and nobody is granted anything before the policies stand', async () => {
@@ -113,9 +125,58 @@ test('where they can, it runs once, and nobody is granted anything before the po
   expect(await migrateClickHouseAccess(server)).toEqual({ done: [] })
 })
 
-test('another failure than missing rights is not taken for them', async () => {
-  const error = Object.assign(new Error('away'), { code: '210' })
-  await expect(migrateClickHouseAccess(managing({ at: 'GRANT', error }).server)).rejects.toThrow('away')
+/** A server with a read-only replicated access storage, or without the prefix SQL_, kept the product from migrating. */
+test('whatever ClickHouse answers to it is skipped and named, and a lost connection is not', async () => {
+  const refused = Object.assign(new Error('Setting SQL_tenant is neither builtin nor custom.'), { code: '115' })
+  const access = await migrateClickHouseAccess(managing({ at: 'CREATE ROLE', error: refused }).server)
+  expect(access).toEqual({ done: [], skipped: { names: FILES.map(({ name }) => name), why: expect.any(String) } })
+  expect(skippedLine(access)).toContain('neither builtin nor custom. (code 115). Run schemas/clickhouse/servers/')
+  const lost = Object.assign(new Error('away'), { code: 'ECONNREFUSED' })
+  await expect(migrateClickHouseAccess(managing({ at: 'GRANT', error: lost }).server)).rejects.toThrow('away')
+})
+
+/** Permissive policies are joined by OR: one for everybody showed every row to those an operator had held back. */
+test("it is skipped where there are row policies of the operator's own, and they are named", async () => {
+  const add = (short: string, database: string, table: string) =>
+    store.command(`INSERT INTO policies SELECT '${short} ON ${table || '*'}', '${short}', ${database}, '${table}'`)
+  await add('tallyline_tenant', 'currentDatabase()', 'events')
+  await add('elsewhere', "'another'", 'events')
+  await add('of_a_table_of_theirs', 'currentDatabase()', 'notes')
+  const first = managing()
+  expect(await migrateClickHouseAccess(first.server)).toMatchObject({ done: [expect.any(String)] })
+
+  await add('own', 'currentDatabase()', 'events')
+  await add('all_tables', 'currentDatabase()', '')
+  // What stands already is not done again, and not undone by policies that come later.
+  expect(await migrateClickHouseAccess(first.server)).toEqual({ done: [] })
+  await store.command("ALTER TABLE migrations DELETE WHERE name LIKE 'servers/%' SETTINGS mutations_sync = 2")
+  const { server, ran } = managing()
+  const line = skippedLine(await migrateClickHouseAccess(server))
+  expect(line).toContain('would undo other row policies (all_tables ON *, own ON events). Run schemas/')
+  expect(ran.filter((sql) => /ROLE|POLICY|GRANT/.test(sql))).toEqual([])
+})
+
+/** chDB may not look into the system's tables of access, but knows their columns. */
+test('the tables that are asked about access have the columns that are asked', async () => {
+  const columnsOf = async (table: string) =>
+    (
+      await store.query<{ name: string }>(
+        "SELECT name FROM system.columns WHERE database = 'system' AND table = {table:String}",
+        { table },
+      )
+    ).map(({ name }) => name)
+  expect(await columnsOf('row_policies')).toEqual(expect.arrayContaining(['name', 'short_name', 'database', 'table']))
+  expect(await columnsOf('settings_profile_elements')).toEqual(
+    expect.arrayContaining(['user_name', 'role_name', 'value', 'writability', 'setting_name']),
+  )
+})
+
+/** chDB takes no setting of one's own and no role: what the text says. 0 would be no limit. */
+test('the role fixes the tenant and bounds its limits from both sides', () => {
+  const [role] = STATEMENTS.filter((sql) => sql.startsWith('CREATE ROLE'))
+  expect(role!.replace(/\s+/g, ' ')).toContain(
+    'SETTINGS readonly = 2, SQL_tenant = 0 CONST, max_execution_time = 60 MIN 1 MAX 60, max_memory_usage = 4000000000 MIN 1 MAX 4000000000',
+  )
 })
 
 /** What a view reads, down to the tables, itself included. */
@@ -148,6 +209,7 @@ test('analysts may read exactly what their views read, and each table of that on
     [...tables].sort(),
     [...tables].sort(),
   ])
+  expect([...GUARDED_TABLES].sort()).toEqual([...tables].sort())
 })
 
 /** chDB takes no setting of one's own, so an innocent one of its own stands for SQL_tenant. */

@@ -66,17 +66,32 @@ describe('design §7: Avro from outside is decoded by a thread with bounds', () 
   })
 
   test('what takes longer than it may ends the thread, and the next record finds another one', async () => {
-    const many = { schemaId: 2, payload: nulls(19_000) }
-    const [decoded] = await open({ heapMb: 64, busyMs: 1 }).decode([many])
+    const type = avsc.Type.forSchema(USAGE.schema as avsc.Schema)
+    const long = { schemaId: 1, payload: type.toBuffer({ who: 'x'.repeat(8 * 1024 ** 2), tokens: 1 }) }
+    const [decoded] = await open({ heapMb: 128, busyMs: 1 }).decode([long])
     expect('code' in decoded! && decoded.code).toBe('avro_too_slow')
     await decoder?.stop()
     expect(await open().decode([usage(1)])).toEqual([json(1)])
   })
 
-  test('records that are much together are answered in parts', async () => {
+  test('records that are much together are answered in parts: of 24 MiB of JSON no more than about 4', async () => {
     const many = { schemaId: 2, payload: nulls(19_000) }
-    const decoded = await open().decode(Array.from({ length: 100 }, () => many))
-    expect(decoded.filter((one) => 'json' in one)).toHaveLength(100)
+    const rest = Array.from({ length: 250 }, () => many)
+    const parts: number[] = []
+    for (const of = open(); rest.length > 0; ) {
+      const decoded = await of.decode(rest.slice())
+      expect(decoded.every((one) => 'json' in one)).toBe(true)
+      rest.splice(0, decoded.length)
+      parts.push(decoded.reduce((sum, one) => sum + ('json' in one ? one.json.length : 0), 0))
+    }
+    expect(parts.length).toBeGreaterThan(5)
+    expect(Math.max(...parts)).toBeLessThan(5 * 1024 ** 2)
+  })
+
+  test('after one that ended the thread, records are read one by one: each has its outcome', async () => {
+    const many = { schemaId: 2, payload: nulls(19_000) }
+    const decoded = await open({ heapMb: 64, busyMs: 1 }).decode([many, many, many])
+    expect(decoded).toHaveLength(3)
   })
 
   test('a name that each value would repeat is short', async () => {

@@ -1,6 +1,7 @@
+import type { Worker } from 'node:worker_threads'
 import { pino } from 'pino'
 import { Registry } from 'prom-client'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { kafkaInputsDoor } from '../../../../ingest/doors/kafka/inputs.http.ts'
 import { listActiveInputs } from '../../../../ingest/doors/kafka/inputs.postgres.ts'
 import { buildHost } from '../../../../ops/host/server.ts'
@@ -110,6 +111,22 @@ describe('PUT /api/v1/kafka-inputs/:topic', () => {
     const headers = { authorization: 'Bearer x', 'content-type': 'application/json' }
     const response = await app.inject({ method: 'PUT', url: `/api/v1/kafka-inputs/${own()}`, headers, payload })
     expect(response.statusCode).toBe(400)
+  })
+
+  test('starts no more than two threads to read schemas, however many ask', async () => {
+    let alive = 0
+    let most = 0
+    const count = (worker: Worker) => {
+      most = Math.max(most, ++alive)
+      worker.on('exit', () => alive--)
+    }
+    process.on('worker', count)
+    onTestFinished(() => void process.off('worker', count))
+    const answers = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map((n) => call('PUT', `/${own(`n${n}`)}`, { format: 'avro', schemas: [mapping] })),
+    )
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200])
+    expect(most).toBe(2)
   })
 
   test('lets no key give a leave that it does not have', async () => {

@@ -211,6 +211,18 @@ test('Avro records are mapped to events; an id that is not on the list and a bom
     { offset: 2, code: 'avro_too_large' },
     { offset: 5, code: 'not_framed' },
   ])
+  // A few bytes each, and together 6 MB of JSON: read in parts, and each is refused, for the schema has no such field.
+  const tags = Array.from({ length: 19_000 }, () => null)
+  const long = (request: string) =>
+    avroType.toBuffer({
+      ...{ request, customer: 'avro-long', at: Date.now() - 60_000, tags },
+      [METERS.context]: 1,
+      [METERS.generated]: null,
+    })
+  const many = Array.from({ length: 60 }, (_, n) => ({ ...framed(8, long(`long-${n}`)), partition: 2 }))
+  await send(topic, many)
+  const ofLong = (await rejected(topic, 63)).filter((one) => one.partition === 2)
+  expect(ofLong.map(({ offset, event_index: index }) => [offset, index])).toEqual(many.map((_, offset) => [offset, 0]))
   expect(rig.process('ingest-1').pid()).toBe(pid)
   expect(rig.process('ingest-1').url()).toBeDefined()
 })

@@ -42,7 +42,7 @@ const createTopic = (numPartitions: number) =>
     admin.createTopics({ waitForLeaders: false, topics: [{ topic, numPartitions, replicationFactor: 1 }] }),
   )
 
-type Seen = { taken: string[]; faults: Omit<PlacedFault, 'value' | 'message' | 'path'>[]; reader: InputReader }
+type Seen = { taken: string[]; faults: Pick<PlacedFault, 'code' | 'offset' | 'lastOffset'>[]; reader: InputReader }
 
 /** Reads the topic; what it takes is noted as `partition:text`, unless the test says that it fails. */
 function read(fails: (text: string) => boolean = () => false): Seen {
@@ -59,6 +59,7 @@ function read(fails: (text: string) => boolean = () => false): Seen {
       if (texts.some(fails)) throw new Error('not now')
       taken.push(...texts.map((text) => `${partition}:${text}`))
       faults.push(...portion.faults.map(({ code, offset, lastOffset }) => ({ code, offset, lastOffset })))
+      return portion.next
     },
   })
   onTestFinished(() => reader.stop())

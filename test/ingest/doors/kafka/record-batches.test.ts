@@ -7,7 +7,7 @@ import { type Portion, portionsOf } from '../../../../ingest/doors/kafka/portion
 import { type Aborted, batchesIn, committedOf } from '../../../../ingest/doors/kafka/record-batches.ts'
 import { unpack } from '../../../../ingest/doors/kafka/unpack.ts'
 
-type Sent = { value: string; headers?: Record<string, string> }
+type Sent = { value: string; key?: string; headers?: Record<string, string> }
 type Head = { attributes?: number; producerId?: bigint; compressed?: (body: Buffer) => Buffer }
 
 const HEAD_BYTES = 61
@@ -20,8 +20,9 @@ function batch(
   sent: readonly Sent[],
   { attributes = 0, producerId, compressed }: Head = {},
 ): Buffer {
-  const messages = sent.map(({ value, headers = {} }) => ({
+  const messages = sent.map(({ value, key, headers = {} }) => ({
     topic: 't',
+    ...(key === undefined ? {} : { key: Buffer.from(key) }),
     value: Buffer.from(value),
     headers: new Map(Object.entries(headers).map(([name, text]) => [Buffer.from(name), Buffer.from(text)])),
   }))
@@ -183,4 +184,80 @@ test('portions are small: 250 records, or a mebibyte and a record', async () => 
     Array.from({ length: 5 }, () => ({ value: 'x'.repeat(400_000) })),
   )
   expect((await portions(large)).map(({ records }) => records.length)).toEqual([3, 2])
+})
+
+/** Review of session 4: only values were counted, faults not at all, and parts of a batch kept all of it in memory. */
+describe('what a portion holds is bounded, whatever its records are made of', () => {
+  const MIB = 1_048_576
+  const packed: Head = { attributes: 1, compressed: (body) => gzipSync(body) }
+  const times = (count: number, one: Sent): Sent[] => Array.from({ length: count }, () => one)
+
+  test.each<[string, Sent]>([
+    ['keys', { value: 'v', key: 'k'.repeat(400_000) }],
+    ['headers', { value: 'v', headers: { h: 'x'.repeat(400_000) } }],
+  ])('%s count like values', async (_, one) => {
+    const read = await portions(batch(0, times(5, one)))
+    expect(read.map(({ records }) => records.length)).toEqual([3, 2])
+  })
+
+  test.each<[string, Sent]>([
+    ['key', { value: 'v', key: 'k'.repeat(MIB) }],
+    ['header', { value: 'v', headers: { h: 'x'.repeat(MIB) } }],
+  ])('a record with a %s of more than a mebibyte is too large', async (_, one) => {
+    const [portion] = await portions(batch(0, [one, { value: 'next' }], packed))
+    expect(portion?.faults).toMatchObject([{ code: 'record_too_large', offset: 0, valueBytes: 1 }])
+    expect(texts(portion?.records ?? [])).toEqual(['1 next'])
+  })
+
+  test('of what is refused a short copy is kept, and its length', async () => {
+    const [portion] = await portions(batch(0, [{ value: 'x'.repeat(2 * MIB) }], packed))
+    const [fault] = portion?.faults ?? []
+    expect(fault).toMatchObject({ code: 'record_too_large', valueBytes: 2 * MIB })
+    expect(fault?.excerpt).toHaveLength(2_048)
+    expect(fault?.excerpt.buffer.byteLength).toBeLessThan(65_536)
+  })
+
+  test('values of a compressed batch do not keep the unpacked batch', async () => {
+    const [portion] = await portions(batch(0, [{ value: 'x'.repeat(2 * MIB) }, { value: 'small' }], packed))
+    expect(portion?.records[0]?.value.buffer.byteLength).toBeLessThan(65_536)
+  })
+
+  test('faults count as records: of 600 batches that cannot be read 250 are in one portion', async () => {
+    const bytes = Array.from({ length: 600 }, (_, offset) => batch(offset, [{ value: 'a' }], { attributes: 2 }))
+    const read = await portions(Buffer.concat(bytes))
+    expect(read.map(({ faults }) => faults.length)).toEqual([250, 250, 100])
+  })
+})
+
+describe('offsets that a producer made up', () => {
+  /** A record with a value of one byte: length, attributes, time, offset, key, value (two), headers. */
+  const OFFSET_AT = 3
+  const RECORD_BYTES = 8
+  const withOffsets = (...deltas: number[]) => {
+    const bytes = batch(
+      0,
+      deltas.map(() => ({ value: 'a' })),
+    )
+    deltas.forEach((delta, at) => {
+      bytes.writeUInt8(2 * delta, HEAD_BYTES + at * RECORD_BYTES + OFFSET_AT)
+    })
+    return bytes
+  }
+  const codesIn = (read: readonly Portion[]) =>
+    read.flatMap(({ faults }) => faults.map(({ code, offset, lastOffset }) => `${code} ${offset}-${lastOffset}`))
+
+  test('are read where they rise', async () => {
+    expect(texts(await recordsIn(withOffsets(0, 1, 2)))).toEqual(['0 a', '1 a', '2 a'])
+  })
+
+  test.each([
+    ['stand still', [0, 0, 2], 'unreadable_batch 1-2'],
+    ['fall', [0, 2, 1], 'unreadable_batch 2-2'],
+    ['leave the batch, whose successor would be passed over', [0, 1, 60], 'unreadable_batch 2-2'],
+  ])('that %s are a fault, and reading goes on behind the batch', async (_, deltas, fault) => {
+    const read = await portions(Buffer.concat([withOffsets(...deltas), batch(3, [{ value: 'next' }])]))
+    expect(codesIn(read)).toEqual([fault])
+    expect(texts(read.flatMap(({ records }) => records)).at(-1)).toBe('3 next')
+    expect(read.at(-1)?.next).toBe(4)
+  })
 })

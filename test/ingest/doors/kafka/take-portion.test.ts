@@ -6,10 +6,11 @@ import { createConfigCache } from '../../../../ingest/accept/config.ts'
 import { edgeMeterOf } from '../../../../ingest/accept/meter-value.ts'
 import { createUsageRecorder } from '../../../../ingest/accept/record.ts'
 import { createBatcher, DEFAULT_BATCHER_LIMITS } from '../../../../ingest/append/batcher.ts'
+import type { AvroDecoder } from '../../../../ingest/doors/kafka/avro-decoder.ts'
 import type { InputRecord, TenantInput } from '../../../../ingest/doors/kafka/input.ts'
 import { storeInput } from '../../../../ingest/doors/kafka/inputs.postgres.ts'
 import type { Portion } from '../../../../ingest/doors/kafka/portions.ts'
-import { readRecords } from '../../../../ingest/doors/kafka/read-records.ts'
+import { readableRecords } from '../../../../ingest/doors/kafka/read-records.ts'
 import { listRejections } from '../../../../ingest/doors/kafka/rejections.postgres.ts'
 import { type TakeDeps, takePortion } from '../../../../ingest/doors/kafka/take-portion.ts'
 import { putEventType } from '../../../../ingest/event-types/put-event-type.ts'
@@ -95,8 +96,8 @@ const recordsOf = (...values: unknown[]): InputRecord[] =>
 async function take(records: InputRecord[], more: Partial<Portion> & { listed?: boolean } = {}) {
   const { listed = false, ...rest } = more
   const portion = { first: 0, next: records.length, records, faults: [], ...rest }
-  const read = await readRecords(input, PLACE, records, undefined)
-  return takePortion(deps, input, PLACE, { portion, read, listed })
+  const readable = await readableRecords(input, PLACE, records, undefined)
+  return takePortion(deps, input, PLACE, { portion, records: readable, listed })
 }
 
 const page = { limit: 1_000, after: undefined }
@@ -229,6 +230,33 @@ describe('a portion of a Kafka input', () => {
     await take(recordsOf(old), { listed: true })
     expect(await codes()).toEqual([])
     expect(await logged()).toEqual(['old'])
+  })
+
+  test('of Avro that is much JSON is cut, and its events are read when there is room for them', async () => {
+    const json = JSON.stringify({ id: 'a', subject: 's', data: { tokens: 1, text: 'x'.repeat(290_000) } })
+    const decoder: AvroDecoder = {
+      decode: async (records) => records.slice(0, 14).map(() => ({ json })),
+      check: async () => [],
+      stop: async () => undefined,
+    }
+    const schema = { id: 7, schema: {}, type: 'llm.request', fields: { id: 'id', subject: 's' } }
+    const framed = (offset: number) => ({ offset, value: Buffer.from('0000000007', 'hex'), headers: new Map() })
+    const records = [
+      { ...framed(0), value: Buffer.from('no') },
+      ...Array.from({ length: 250 }, (_, n) => framed(n + 1)),
+    ]
+    const readable = await readableRecords({ ...input, format: 'avro', schemas: [schema] }, PLACE, records, decoder)
+    expect(readable.map(({ offset }) => offset)).toEqual(Array.from({ length: 15 }, (_, n) => n))
+    const held: number[] = []
+    const hold: TakeDeps['admission']['hold'] = (bytes, work) => {
+      held.push(bytes)
+      return work()
+    }
+    const portion = { first: 0, next: 15, records: records.slice(0, 15), faults: [] }
+    deps = { ...deps, admission: { hold } }
+    await takePortion(deps, input, PLACE, { portion, records: readable, listed: false })
+    expect(held).toEqual([14 * json.length])
+    expect((await listed()).map(({ code }) => code)).toContain('not_framed')
   })
 
   test('pages of the list follow each other, and another tenant sees none of it (invariant 7)', async () => {
