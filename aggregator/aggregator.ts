@@ -11,7 +11,8 @@ import { usageDoor } from './doors/usage.http.ts'
 import { syncMeters } from './meters/put-meter.ts'
 import type { EventLogReader } from './pump/event-log.ts'
 import { createPump } from './pump/pump.ts'
-import { cleanTenant, rebuildTenant } from './rebuild/rebuild.ts'
+import { cleanTenant } from './rebuild/rebuild.ts'
+import { createTenantsDue, rebuildDue } from './rebuild/tenants-due.ts'
 import { answerSealRequests } from './seal/seal.ts'
 import { createConflictGauge } from './usage/conflict-gauge.prometheus.ts'
 import { createWorker } from './worker.ts'
@@ -40,8 +41,12 @@ export type Aggregator = {
   check(): Promise<{ ok: boolean; detail: string }>
 }
 
+type TenantWork = (tenant: TenantId, slug: string) => Promise<unknown>
+
 const SEAL_EVERY_MS = 2_000
 const REBUILD_EVERY_MS = 5_000
+/** Tenants of whom nothing was stored here are looked at as well. */
+const REBUILD_EVERYONE_EVERY_MS = 60_000
 const CONFLICTS_EVERY_MS = 60_000
 /** What ClickHouse was away for is copied then. */
 const SYNC_METERS_EVERY_MS = 15_000
@@ -51,23 +56,30 @@ const STALLED_MS = 10_000
 
 export function buildAggregator(deps: AggregatorDeps): Aggregator {
   const { app, pool, store, reads, reader, endedReaders = [], logger, metrics, now } = deps
-  const pumps = [reader, ...endedReaders].map((one) => createPump({ reader: one, store, logger, now }))
+  const due = createTenantsDue(now, REBUILD_EVERYONE_EVERY_MS)
+  const pumps = [reader, ...endedReaders].map((one) =>
+    createPump({ reader: one, store, logger, now, onStored: due.changed }),
+  )
   let stopping = false
   let started = false
   const sealDeps = { pool, store, reader, endedReaders, now, stopping: () => stopping }
   /** One tenant's trouble must not keep the others waiting. */
-  const forEachTenant = (name: string, work: (tenant: TenantId, slug: string) => Promise<unknown>) => async () => {
-    for (const { tenantId, slug } of await listTenants(pool)) {
-      if (stopping) return
-      await work(tenantId, slug).catch((error: unknown) =>
-        logger.error({ error, tenant: tenantId }, `${name} failed; tried again`),
-      )
+  const forEachTenant =
+    (name: string, work: TenantWork, among = (all: TenantId[]) => all) =>
+    async () => {
+      const tenants = await listTenants(pool)
+      const wanted = new Set(among(tenants.map(({ tenantId }) => tenantId)))
+      for (const { tenantId, slug } of tenants.filter(({ tenantId }) => wanted.has(tenantId))) {
+        if (stopping) return
+        await work(tenantId, slug).catch((error: unknown) =>
+          logger.error({ error, tenant: tenantId }, `${name} failed; tried again`),
+        )
+      }
     }
-  }
   let cleanedMs = now()
   // A run between its rows and its heads looks like one that lost; here and elsewhere only its age tells them apart.
   const rebuild = async (): Promise<void> => {
-    await forEachTenant('rebuild', (tenant) => rebuildTenant(deps, tenant))()
+    await forEachTenant('rebuild', (tenant) => rebuildDue(deps, due, tenant), due.take)()
     if (now() - cleanedMs < CLEAN_EVERY_MS) return
     cleanedMs = now()
     await forEachTenant('clean', (tenant) => cleanTenant(deps, tenant))()
@@ -102,6 +114,7 @@ export function buildAggregator(deps: AggregatorDeps): Aggregator {
     },
     configChanged: (table) => {
       if (table === 'seal_requests' || table === '*') workers[0].wake()
+      if (table === 'meters' || table === '*') due.everyone()
     },
     check: async () => {
       const idleMs = now() - Math.min(...pumps.map((pump) => pump.lastProgressMs()))

@@ -8,6 +8,11 @@ export function plainArray(values: readonly (string | number | bigint)[]): strin
   return `{${values.join(',')}}`
 }
 
+/** The same where values are missing. */
+export function sparseArray(values: readonly (string | bigint | boolean | null | undefined)[]): string {
+  return `{${values.map((value) => value ?? 'NULL').join(',')}}`
+}
+
 export function idArray(values: readonly (string | null | undefined)[]): string {
   return `{${values.map((value) => value ?? 'NULL').join(',')}}`
 }

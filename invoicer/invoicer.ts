@@ -3,20 +3,42 @@ import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { App, TenantId } from '../schemas/http/door.ts'
 import { listTenants, withTenant } from '../schemas/postgres/tenant.postgres.ts'
+import { tenantsWithDueBudgets } from './billing/budgets/budgets.postgres.ts'
+import { keepWatching } from './billing/budgets/keep-watching.ts'
+import { type LookDeps, watchBudgets } from './billing/budgets/look-at-spend.ts'
+import { createWatchMetrics } from './billing/budgets/watching.prometheus.ts'
+import type { EventReader } from './billing/explain/events.ts'
 import { SEAL_WAIT, type SealWait } from './billing/run/await-seal.ts'
 import { type ErrorLogger, keepRuns } from './billing/run/keep-runs.ts'
 import { progressInPostgres } from './billing/run/runs.postgres.ts'
 import type { Progress } from './billing/run/steps.ts'
 import type { UsageReader } from './billing/usage.ts'
+import { tenantsWithExpiredCredit } from './collection/credits/credits.postgres.ts'
+import { keepExpiring } from './collection/credits/keep-expiring.ts'
+import { watchCredit } from './collection/credits/look-at-credit.ts'
+import { tenantsWithDueCredit } from './collection/credits/thresholds.postgres.ts'
+import { collectionForBilling } from './collection/for-billing.ts'
 import { collectPayments } from './collection/payments/collect-payments.ts'
 import { manualGateway } from './collection/payments/gateway.manual.ts'
 import type { Gateway } from './collection/payments/gateway.ts'
+import { balanceDoor } from './doors/rest/balance.ts'
 import { billingEventsDoor } from './doors/rest/billing-events.ts'
 import { billingRunsDoor } from './doors/rest/billing-runs.ts'
+import { budgetsDoor } from './doors/rest/budgets.ts'
+import { spendAlertsDoor } from './doors/rest/budgets-alerts.ts'
+import { creditAlertsDoor } from './doors/rest/credit-alerts.ts'
+import { creditNotesDoor } from './doors/rest/credit-notes.ts'
+import { creditThresholdsDoor } from './doors/rest/credit-thresholds.ts'
+import { creditsDoor } from './doors/rest/credits.ts'
 import { customersDoor } from './doors/rest/customers.ts'
+import { entitiesDoor } from './doors/rest/entities.ts'
+import { explainDoor } from './doors/rest/explain.ts'
+import { invoiceItemsDoor } from './doors/rest/invoice-items.ts'
 import { invoicesDoor } from './doors/rest/invoices.ts'
 import { plansDoor } from './doors/rest/plans.ts'
+import { previewDoor } from './doors/rest/preview.ts'
 import { subscriptionsDoor } from './doors/rest/subscriptions.ts'
+import { taxRatesDoor } from './doors/rest/tax-rates.ts'
 import { announceTo, type EventLogger } from './outbox/announce.prometheus.ts'
 import { scheduleTicks } from './schedule.cron.ts'
 import type { Transact } from './transaction.ts'
@@ -25,6 +47,8 @@ export type InvoicerDeps = {
   app: App
   pool: Pool
   usage: UsageReader
+  /** What was sent, past the rollups. */
+  events: EventReader
   logger: EventLogger & ErrorLogger
   metrics: Registry
   now: () => number
@@ -43,6 +67,24 @@ export type Invoicer = { start: () => Promise<void>; stop: () => Promise<void> }
 
 /** So many pay for a reading of usage and the round trips; their transaction takes a fraction of a second. */
 const CHUNK_SIZE = 1_000
+
+const DOORS = [
+  customersDoor,
+  entitiesDoor,
+  taxRatesDoor,
+  creditsDoor,
+  creditThresholdsDoor,
+  creditAlertsDoor,
+  plansDoor,
+  subscriptionsDoor,
+  invoicesDoor,
+  invoiceItemsDoor,
+  creditNotesDoor,
+  balanceDoor,
+  billingEventsDoor,
+  budgetsDoor,
+  spendAlertsDoor,
+]
 
 /** The invoicer role: its doors are on `app` at once; runs go on from `start` until `stop`. */
 export function buildInvoicer(deps: InvoicerDeps): Invoicer {
@@ -64,6 +106,7 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
       logger: deps.logger,
       sealWait: deps.sealWait ?? SEAL_WAIT,
       sleep: (ms) => sleep(ms),
+      ...collectionForBilling(deps),
       collect: (tenantId, runId, progress) => collectPayments(collectDeps, progress, tenantId, runId),
       progressOf: deps.progressOf ?? ((tenantId, runId) => progressInPostgres(transact, tenantId, runId)),
       tenantIds: async () => (await listTenants(deps.pool)).map((tenant) => tenant.tenantId),
@@ -71,9 +114,14 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
     stopping.signal,
   )
   const startRun = (tenantId: TenantId, runId: string) => void keeper.continueRun(tenantId, runId)
-  for (const door of [customersDoor, plansDoor, subscriptionsDoor, invoicesDoor, billingEventsDoor]) {
-    door(deps.app, shared)
-  }
+  const watchings = watchingsOf(deps, shared).map((watch) => keepWatching(watch, stopping.signal))
+  const expiring = keepExpiring(
+    { ...shared, logger: deps.logger, tenantsDue: (atMs) => tenantsWithExpiredCredit(deps.pool, atMs) },
+    stopping.signal,
+  )
+  for (const door of DOORS) door(deps.app, shared)
+  previewDoor(deps.app, { ...shared, usage: deps.usage })
+  explainDoor(deps.app, { ...shared, usage: deps.usage, events: deps.events })
   billingRunsDoor(deps.app, { ...shared, startRun })
 
   let ticks: { stop: () => Promise<void> } | undefined
@@ -81,12 +129,37 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
     start: async () => {
       // In the background: a run may wait for its seal, and the aggregator may start after this.
       void keeper.resumeRuns()
+      for (const watching of watchings) watching.start()
+      expiring.start()
       if (deps.cron !== undefined) ticks = scheduleTicks(deps.cron, keeper.tick)
     },
     stop: async () => {
       stopping.abort()
       await ticks?.stop()
+      await Promise.all(watchings.map((watching) => watching.stop()))
+      await expiring.stop()
       await keeper.stop()
     },
   }
+}
+
+/** What is looked at every minute. */
+function watchingsOf(deps: InvoicerDeps, shared: Omit<LookDeps, 'usage'>) {
+  const metricsOf = createWatchMetrics(deps.metrics)
+  const looking = { ...shared, usage: deps.usage }
+  const watched = { now: deps.now, logger: deps.logger }
+  return [
+    {
+      ...watched,
+      watch: watchBudgets(looking),
+      metrics: metricsOf('budget'),
+      tenantsDue: (atMs: number) => tenantsWithDueBudgets(deps.pool, atMs),
+    },
+    {
+      ...watched,
+      watch: watchCredit(looking),
+      metrics: metricsOf('credit'),
+      tenantsDue: (atMs: number) => tenantsWithDueCredit(deps.pool, atMs),
+    },
+  ]
 }

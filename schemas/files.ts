@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-/** The package's root: sources and build lie at different depths below it, schema files in the sources only. */
-function packageRoot(): string {
+/** The package's root: sources and build lie at different depths below it, files that are no code in the sources only. */
+export function packageRoot(): string {
   for (let folder = import.meta.dirname; folder !== dirname(folder); folder = dirname(folder)) {
     if (existsSync(join(folder, 'package.json'))) return folder
   }

@@ -102,6 +102,11 @@ export function roundToMinor(amount: Quantity, currency: string): bigint {
   return amountMinor
 }
 
+/** The same rounding for an amount that is shown and never stored: it may be of any size. */
+export function roundToMinorOfAnySize(amount: Quantity, currency: string): bigint {
+  return minorOf(amount, currencyExponent(currency))
+}
+
 /**
  * Splits a total by weights so that the parts sum to it: largest remainder, ties to the earlier part. A negative total
  * mirrors the split of its opposite.
@@ -131,6 +136,7 @@ function minorOf(amount: Quantity, exponent: number): bigint {
   return BigInt(amount.times(10 ** exponent).toFixed(0))
 }
 
-function isStorable(amountMinor: bigint): boolean {
+/** Whether a 64-bit column can hold it. */
+export function isStorable(amountMinor: bigint): boolean {
   return BigInt.asIntN(64, amountMinor) === amountMinor
 }

@@ -2,8 +2,17 @@ import { expect, test } from 'vitest'
 import { filesNamedIn, importsOf, packageOf, type SourceFile, sourceFiles } from './support/source-files.ts'
 
 const PRODUCT = /^(schemas|ingest|aggregator|invoicer|ops)\//
-const TOUCHES_THE_WORLD = /\.(kafka|redis|clickhouse|chdb|postgres|lmdb|http|grpc)\.ts$/
-const CLIENT_LIBRARIES = ['pg', 'lmdb', 'chdb', '@clickhouse/client', 'kafkajs', '@platformatic/kafka', 'ioredis']
+const TOUCHES_THE_WORLD = /\.(kafka|redis|clickhouse|chdb|postgres|lmdb|http|grpc|smtp)\.ts$/
+const CLIENT_LIBRARIES = [
+  'pg',
+  'lmdb',
+  'chdb',
+  '@clickhouse/client',
+  'kafkajs',
+  '@platformatic/kafka',
+  'ioredis',
+  'nodemailer',
+]
 const MAX_FILE_LINES = 400
 const MAX_FUNCTION_LINES = 70
 const MAX_LINE_LENGTH = 140

@@ -14,6 +14,9 @@ const Aggregation = Type.Union([
   Type.Literal('time_weighted_sum'),
   Type.Literal('percentile'),
 ])
+const AGGREGATION =
+  'Each value of a time_weighted_sum is a change of the level, up or down: Σ level × time it lasted ÷ time of the window, ' +
+  'the level from before carried in'
 const Window = Type.Union([Type.Literal('hour'), Type.Literal('day')])
 /** Read by schemas/meter/filter.ts, which says what is wrong in a sentence: a schema of it would refer to itself. */
 const Filter = Type.Unsafe<FilterInput>(
@@ -33,7 +36,7 @@ const WINDOW = 'The aggregation (sum or max) is taken per hour or day (UTC), and
 export const MeterBody = Type.Object(
   {
     event_type: Type.String({ minLength: 1, maxLength: 128 }),
-    aggregation: Aggregation,
+    aggregation: { ...Aggregation, description: AGGREGATION },
     value: Type.Optional(
       Type.String({
         maxLength: 512,

@@ -111,13 +111,15 @@ export async function setArchived(tx: TenantTransaction, slug: string, at: Date 
 }
 
 /**
- * Who still needs a meter: a plan, a subject's limit or a meter of OpenMeter's doors; undefined if nobody does. Plans
+ * Who still needs a meter: a plan, a limit, an entitlement or a meter of OpenMeter's doors; undefined if nobody does. Plans
  * and limits that are being made with it are waited for, and later ones wait for the end of this transaction.
  */
 export async function userOfMeter(tx: TenantTransaction, slug: string): Promise<string | undefined> {
   await tx.query('SELECT 1 FROM meters WHERE slug = $1 FOR UPDATE', [slug])
   const { rows } = await tx.query<{ who: string }>(
     `SELECT 'the quota limit of ' || subject AS who FROM quota_limits WHERE meter = $1
+     UNION ALL SELECT 'the entitlement ' || feature || ' of the ' || holder_kind || ' ' || holder
+       FROM entitlements WHERE meter = $1
      UNION ALL SELECT 'the plan ' || plans.key FROM plan_charges JOIN plans ON plans.id = plan_id WHERE meter = $1
      UNION ALL SELECT 'the meter ' || slug || ' of OpenMeter' FROM openmeter_meters WHERE meter = $1 AND deleted_at IS NULL
      LIMIT 1`,

@@ -39,10 +39,14 @@ function insertRows(into: string, rows: readonly (readonly (string | number)[])[
  * Stores log records, dense in each partition. Order of effects: (1) events, (2) marks of the shards they changed,
  * (3) ranges, which are our progress. After a crash between them the same records come again: events collapse, marks
  * and ranges say the same. Only (1) takes the file; marks and ranges are a few rows that we make ourselves, and no
- * statement depends on what another one left on some server.
+ * statement depends on what another one left on some server. Answers the tenants whose events they were.
  */
-export async function insertRecords(store: ClickHouseStore, log: string, rows: readonly LogRow[]): Promise<void> {
-  if (rows.length === 0) return
+export async function insertRecords(
+  store: ClickHouseStore,
+  log: string,
+  rows: readonly LogRow[],
+): Promise<ReadonlySet<number>> {
+  if (rows.length === 0) return new Set()
   const { marks, ranges } = progressOf(rows)
   const name = quoted(log)
   const file = encodeLogRows(rows, takeRoom)
@@ -53,6 +57,7 @@ export async function insertRecords(store: ClickHouseStore, log: string, rows: r
   ])
   // Not after an error: a request that was given up may still be reading it.
   spare = Buffer.from(file.buffer)
+  return new Set(marks.map(({ tenant }) => tenant))
 }
 
 /** The memory of the last file, some megabytes, for the next one: getting it anew costs as much as filling it. */

@@ -6,7 +6,14 @@ import type { LogRow } from '../../schemas/event/usage-batch.avro.ts'
 import type { EventLogReader, Offsets } from './event-log.ts'
 import { insertDeadLetter, insertRecords } from './insert.clickhouse.ts'
 
-export type PumpDeps = { reader: EventLogReader; store: ClickHouseStore; logger: Logger; now: () => number }
+export type PumpDeps = {
+  reader: EventLogReader
+  store: ClickHouseStore
+  logger: Logger
+  now: () => number
+  /** Told of tenants whose events were stored, some perhaps again. */
+  onStored?: (tenants: ReadonlySet<number>) => void
+}
 
 export type Pump = {
   start(): Promise<void>
@@ -18,12 +25,15 @@ export type Pump = {
 }
 
 const READ_BYTES = 8 * 1024 ** 2
+/** What came in less time than this is stored together: an insert costs as much by itself as some thousands of events. */
+const LINGER_MS = 200
 const IDLE_WAIT_MS = 250
 const RETRY_FIRST_MS = 100
 const RETRY_MAX_MS = 5_000
 
 /** One loop owns reading, inserting and progress. It never gives up: while the store is away, the log keeps. */
-export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
+export function createPump(deps: PumpDeps): Pump {
+  const { reader, store, logger, now } = deps
   let positions: (number | undefined)[] = []
   let generation = -1
   let progressMs = now()
@@ -47,10 +57,12 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
       await reader.waitForMore(IDLE_WAIT_MS)
       return
     }
-    await storeRows({ reader, store, logger, now }, rows)
+    await storeRows(deps, rows)
     for (const { partition, offset } of rows) positions[partition] = Math.max(positions[partition] ?? 0, offset + 1)
     reader.stored(positions)
     progressMs = now()
+    // What comes after a pause is stored at once; who lags does not wait.
+    if (bytesOf(rows) < READ_BYTES / 2 && !stopping) await sleep(LINGER_MS)
   }
 
   const loop = async (): Promise<void> => {
@@ -83,10 +95,15 @@ export function createPump({ reader, store, logger, now }: PumpDeps): Pump {
   }
 }
 
+function bytesOf(rows: readonly LogRow[]): number {
+  return rows.reduce((sum, { batch }) => sum + batch.length, 0)
+}
+
 /** An unreadable record must not stop the others: on a data error the rows are halved until it stands alone. */
 async function storeRows(deps: PumpDeps, rows: readonly LogRow[]): Promise<void> {
   try {
-    await insertRecords(deps.store, deps.reader.logId, rows)
+    const tenants = await insertRecords(deps.store, deps.reader.logId, rows)
+    deps.onStored?.(tenants)
   } catch (error) {
     if (!isDataError(error)) throw error
     const [only] = rows

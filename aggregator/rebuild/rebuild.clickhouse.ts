@@ -56,7 +56,8 @@ export async function startRun(store: ClickHouseStore, tenant: TenantId): Promis
 
 /**
  * Writes every usage row of the shards under a run of its own. Nobody reads them before their heads stand. Rows alike
- * are added, or the one with the largest last_key stands for them.
+ * are added, or the one with the largest last_key stands for them. One thread is enough for a million events a second;
+ * the others are left to whoever waits: the pump, and questions.
  */
 export async function writeRollup(
   store: ClickHouseStore,
@@ -72,7 +73,8 @@ export async function writeRollup(
        if(meter = '' OR max(last_key) = 0, sum(quantity), argMax(quantity, last_key)), sum(events),
        sumWithOverflow(digest), item, max(last_key), sum(operations)
      FROM ${plain ? PLAIN_USAGE : ANY_USAGE}
-     GROUP BY meter, subject, bucket, group_values, known_hour, shard, item`,
+     GROUP BY meter, subject, bucket, group_values, known_hour, shard, item
+     SETTINGS max_threads = 1`,
     {
       tenant,
       run,
@@ -80,6 +82,8 @@ export async function writeRollup(
       usage_asked: '*',
       usage_as_of_ms: KNOWN_UNTIL_NOW_MS,
       usage_shards: shards,
+      usage_subjects: [],
+      usage_everybody: 1,
       usage_definitions: definitionsParam([EVERY_EVENT, ...definitions]),
     },
   )

@@ -61,15 +61,16 @@ export function runNumber(startedAtMs: number, random20: number): string {
 }
 
 /**
- * Rebuilds the ripe dirty shards of a tenant; returns how many. Order of effects: (1) note how far each shard has come,
- * (2) read its events and write rows under a new run, (3) write the heads. The events of (2) are at least those of
- * (1). A crash after (2) leaves rows that no head names, removed later; a slower rebuilder's head has a smaller
- * version and loses; two that saw the same set wrote the same sums, and one run of them is read. One that slept
- * between (2) and (3) until its rows may be removed writes no heads.
+ * Rebuilds the ripe dirty shards of a tenant; answers how many, and whether more wait for their time. Order of effects:
+ * (1) note how far each shard has come, (2) read its events and write rows under a new run, (3) write the heads. The
+ * events of (2) are at least those of (1). A crash after (2) leaves rows that no head names, removed later; a slower
+ * rebuilder's head has a smaller version and loses; two that saw the same set wrote the same sums, and one run of them
+ * is read. One that slept between (2) and (3) until its rows may be removed writes no heads.
  */
-export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promise<number> {
+export async function rebuildRipe(deps: RebuildDeps, tenant: TenantId): Promise<{ rebuilt: number; more: boolean }> {
   const { store, now, random20 } = deps
-  const ripe = (await dirtyShards(store, tenant, DIRTY_LIMIT)).filter((shard) => isRipe(shard, now()))
+  const dirty = await dirtyShards(store, tenant, DIRTY_LIMIT)
+  const ripe = dirty.filter((shard) => isRipe(shard, now()))
   const copies = await copiesOf(
     store,
     tenant,
@@ -87,7 +88,12 @@ export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promis
     await writeHeads(store, tenant, shards, run, revision)
   }
   if (ripe.length > 0) await advanceCheckpoint(store, tenant)
-  return ripe.length
+  return { rebuilt: ripe.length, more: dirty.length > ripe.length || dirty.length === DIRTY_LIMIT }
+}
+
+/** The same; answers how many were rebuilt. */
+export async function rebuildTenant(deps: RebuildDeps, tenant: TenantId): Promise<number> {
+  return (await rebuildRipe(deps, tenant)).rebuilt
 }
 
 /** Runs that lost are kept for readers that began before, and for rebuilders elsewhere that are not done. */

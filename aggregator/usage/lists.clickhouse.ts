@@ -19,6 +19,15 @@ export type ConflictPlace = { knownAtMs: number; source: string; id: string }
 /** What contradicts: operations never do, nor does a time that the emitter did not give. */
 const CONFLICTING = 'uniqExact(type, subject, data) > 1 OR uniqExactIf(time, time_given) > 1'
 const ORDINARY = `NOT startsWith(type, '${OPERATION_PREFIX}')`
+/**
+ * What contradicts has more than one row, and few identities have. Rows lie in this order, so who has a second one is found
+ * without bringing identities together, in a tenth of the time. `shards` is a condition.
+ */
+const ofSeveralRows = (shards: string) => `(shard, source, id) IN (
+  SELECT shard, source, id FROM events
+  WHERE tenant = {tenant:UInt32} AND ${ORDINARY} AND ${shards}
+  ORDER BY tenant, shard, source, id, payload
+  LIMIT 1, 1 BY tenant, shard, source, id)`
 
 /**
  * Identities that came with more than one payload: `counted` is the first copy, `latest` the last one to differ. Copies
@@ -30,6 +39,10 @@ export async function listConflicts(
   tenant: TenantId,
   { fromMs, toMs, after, limit }: ConflictQuery,
 ): Promise<EventConflict[]> {
+  const changed = `shard IN (
+    SELECT shard FROM shard_changes
+    WHERE tenant = {tenant:UInt32}
+      AND known_hour >= toStartOfHour(fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')))`
   const rows = await store.query<{ source: string; id: string; counted: string[]; latest: string[]; payloads: string }>(
     `SELECT source, id, ${copyOf('first')} AS counted, ${copyOf('last')} AS latest, toString(payloads) AS payloads
      FROM (
@@ -39,10 +52,7 @@ export async function listConflicts(
          argMin((toString(type), subject, time, data, known_at), version) AS last,
          count() AS payloads
        FROM events FINAL
-       WHERE tenant = {tenant:UInt32} AND ${ORDINARY} AND shard IN (
-         SELECT shard FROM shard_changes
-         WHERE tenant = {tenant:UInt32}
-           AND known_hour >= toStartOfHour(fromUnixTimestamp64Milli({from_ms:Int64}, 'UTC')))
+       WHERE tenant = {tenant:UInt32} AND ${ORDINARY} AND ${changed} AND ${ofSeveralRows(changed)}
        GROUP BY shard, source, id
        HAVING ${CONFLICTING}
      ) AS conflicts
@@ -75,11 +85,12 @@ export async function countConflicts(
   tenant: TenantId,
   shards: readonly number[],
 ): Promise<Map<number, number>> {
+  const named = 'shard IN {shards:Array(UInt64)}'
   const rows = await store.query<{ shard_text: string; conflicts: string }>(
     `SELECT toString(shard) AS shard_text, toString(count()) AS conflicts
      FROM (
        SELECT shard FROM events
-       WHERE tenant = {tenant:UInt32} AND ${ORDINARY} AND shard IN {shards:Array(UInt64)}
+       WHERE tenant = {tenant:UInt32} AND ${ORDINARY} AND ${named} AND ${ofSeveralRows(named)}
        GROUP BY shard, source, id
        HAVING ${CONFLICTING}
      )

@@ -2,31 +2,28 @@ import type { Caller } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { type Batcher, bytesOf } from '../append/batcher.ts'
 import { formatMicro } from '../quota/limit.ts'
-import type { CounterKey, QuotaDecision, QuotaStore } from '../quota/quota-store.ts'
+import type { ThresholdWatch } from '../quota/thresholds/watch.ts'
 import type { ConfigCache } from './config.ts'
+import { type Decision, type Decisions, type DrawDeps, drawQuotas } from './draw.ts'
 import type { Outcome } from './outcome.ts'
 import { createPrepare, type Prepared, type Rejected } from './prepare.ts'
 
-export type AcceptDeps = {
+export type AcceptDeps = DrawDeps & {
   config: ConfigCache
   batcher: Batcher
   partitions: number
-  quota: QuotaStore
-  loadCounters: (counters: readonly CounterKey[]) => Promise<void>
-  /** False: events beyond a limit are recorded and flagged, not refused. */
-  enforceQuota: boolean
-  now: () => number
   /** The events are of a backfill. */
   ofBackfill?: boolean
+  /** Told of every draw: it may have reached a level. */
+  thresholds?: Pick<ThresholdWatch, 'drew'>
 }
 
-/** What happened to one event, and what is known of it for logs and metrics. */
-export type Accepted = { outcome: Outcome; event: Prepared | undefined }
+/** What happened to one event, and what is known of it. `repeated`: its quota was drawn by an earlier request. */
+export type Accepted = { outcome: Outcome; event: Prepared | undefined; repeated?: boolean }
 
 /** A later copy of an identity in the request, and its first one. */
 type Copy = { index: number; event: Prepared; of: number; first: Prepared }
 
-const LOAD_ROUNDS = 3
 /** An unknown type is refused only if it is unknown to a configuration younger than this. */
 const UNKNOWN_TYPE_FRESH_MS = 200
 
@@ -45,12 +42,18 @@ async function takeAll(deps: AcceptDeps, prepared: readonly (Prepared | Rejected
   const { firsts, copies } = sortOut(prepared)
   checkRoom(deps.batcher, firsts, copies)
   const decisions = await drawQuotas(deps, firsts)
+  deps.thresholds?.drew(firsts, decisions)
   const durable = await appendFirsts(deps, firsts, decisions)
   let place = 0
   const results = prepared.map((event): Accepted => {
     if ('outcome' in event) return { outcome: event, event: undefined }
     if (event !== firsts[place]) return { outcome: { outcome: 'duplicate', id: event.id }, event }
-    return { outcome: outcomeOf(event, decisions[place++], durable), event }
+    const decision = decisions[place++]
+    return {
+      outcome: outcomeOf(event, decision, durable),
+      event,
+      repeated: decision?.taken === true && !decision.drawn && !decision.away,
+    }
   })
   if (copies.length > 0) await appendCopies(deps, copies, results)
   return results
@@ -58,8 +61,9 @@ async function takeAll(deps: AcceptDeps, prepared: readonly (Prepared | Rejected
 
 /** Tells first copies of an identity, in their order, from later ones. */
 function sortOut(prepared: readonly (Prepared | Rejected)[]): { firsts: readonly Prepared[]; copies: readonly Copy[] } {
-  const [only] = prepared
-  if (prepared.length === 1 && only) return { firsts: 'outcome' in only ? [] : [only], copies: [] }
+  const valid = prepared.filter((event): event is Prepared => !('outcome' in event))
+  // Identities differ where ids do, and an id is a shorter text.
+  if (valid.length < 2 || new Set(valid.map(({ id }) => id)).size === valid.length) return { firsts: valid, copies: [] }
   const seen = new Map<string, number>()
   const firsts: Prepared[] = []
   const copies: Copy[] = []
@@ -104,25 +108,6 @@ function checkRoom(batcher: Batcher, firsts: readonly Prepared[], copies: readon
   }
 }
 
-type Decisions = readonly (QuotaDecision | undefined)[]
-
-/** Decisions in the order of the events; undefined for those without a limit. */
-async function drawQuotas(deps: AcceptDeps, events: readonly Prepared[]): Promise<Decisions> {
-  const items = events.filter(({ draws }) => draws.length > 0)
-  if (items.length === 0) return []
-  for (let round = 0; round < LOAD_ROUNDS; round++) {
-    const answer = await deps.quota.draw(items, deps.now(), deps.enforceQuota)
-    if ('decisions' in answer) {
-      const { decisions } = answer
-      if (items.length === events.length) return decisions
-      let next = 0
-      return events.map(({ draws }) => (draws.length > 0 ? decisions[next++] : undefined))
-    }
-    await deps.loadCounters(answer.missing)
-  }
-  throw new Problem('unavailable', 'The quota counters vanish while they are loaded: try again')
-}
-
 /** All that the quota let through becomes durable together, or none of it is known to be. */
 async function appendFirsts(deps: AcceptDeps, events: readonly Prepared[], decisions: Decisions): Promise<boolean> {
   const durable = await append(
@@ -136,8 +121,12 @@ async function appendFirsts(deps: AcceptDeps, events: readonly Prepared[], decis
   return false
 }
 
-function outcomeOf({ id }: Prepared, decision: QuotaDecision | undefined, durable: boolean): Outcome {
+function outcomeOf({ id }: Prepared, decision: Decision | undefined, durable: boolean): Outcome {
   if (!decision) return durable ? { outcome: 'accepted', id } : failed(id)
+  if (decision.away) {
+    if (!decision.taken) return failed(id, 'Its quota cannot be asked for: send it again')
+    return durable ? { outcome: 'accepted', id, quota_unchecked: true } : failed(id)
+  }
   const remaining = formatMicro(decision.remainingMicro)
   if (!decision.taken) return { outcome: 'quota_exceeded', id, quota_remaining: remaining }
   if (!durable) return failed(id)
@@ -166,14 +155,14 @@ async function appendCopies(deps: AcceptDeps, copies: readonly Copy[], results: 
   }
 }
 
-async function append(deps: AcceptDeps, events: readonly Prepared[]): Promise<boolean> {
-  if (events.length === 0) return true
+function append(deps: AcceptDeps, events: readonly Prepared[]): Promise<boolean> {
+  if (events.length === 0) return Promise.resolve(true)
   return deps.batcher.add(events).then(
     () => true,
     () => false,
   )
 }
 
-function failed(id: string): Outcome {
-  return { outcome: 'failed', id, retryable: true, message: 'The event log did not take it: send it again' }
+function failed(id: string, message = 'The event log did not take it: send it again'): Outcome {
+  return { outcome: 'failed', id, retryable: true, message }
 }

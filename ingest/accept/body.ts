@@ -23,7 +23,9 @@ const FEWER = `send at most ${BODY_LIMITS.events} events and ${BODY_LIMITS.bytes
  */
 export async function decodeBody({ contentType, contentEncoding, body }: EncodedBody): Promise<DecodedBody> {
   const format = formatOf(contentType)
-  const bytes = await decompress(contentEncoding, body)
+  const encoding = encodingOf(contentEncoding)
+  if (body.length > BODY_LIMITS.bytes) throw tooLarge()
+  const bytes = encoding === 'identity' ? body : await inflate(body)
   try {
     return decodeShallow(bytes, format)
   } catch (fault) {
@@ -54,12 +56,6 @@ function refuseDeep(bytes: Buffer, format: BodyFormat): void {
   if (!fault) return
   const place = format === 'lines' ? ` on line ${fault.line}` : ''
   throw new Problem('invalid_json', `Nest JSON at most ${BODY_LIMITS.levels} levels deep; it is deeper${place}.`)
-}
-
-async function decompress(contentEncoding: string | undefined, body: Buffer): Promise<Buffer> {
-  const encoding = encodingOf(contentEncoding)
-  if (body.length > BODY_LIMITS.bytes) throw tooLarge()
-  return encoding === 'identity' ? body : inflate(body)
 }
 
 function encodingOf(contentEncoding: string | undefined): 'identity' | 'gzip' {

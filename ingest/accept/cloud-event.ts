@@ -11,6 +11,8 @@ export type CloudEvent = {
   timeMs: number
   timeGiven: boolean
   data: unknown
+  /** The extension `tallyhold`: the reservation or lease that admitted it. */
+  hold?: string | undefined
 }
 export type CloudEventCode = 'missing_field' | 'invalid_value' | 'reserved_type' | 'event_in_future' | 'event_too_old'
 /** `id` is given when the event has a valid one, so that the emitter can find it. */
@@ -18,17 +20,20 @@ export type CloudEventRefusal = { ok: false; id?: string; code: CloudEventCode; 
 /** `mayBackfill`: the credential has billing:usage:backfill. */
 export type CloudEventOptions = { mayBackfill: boolean }
 
+/** Those that the product reads; other extensions are ignored, in every mode of every door. */
+export const ATTRIBUTES = ['specversion', 'id', 'source', 'type', 'subject', 'time', 'tallyhold'] as const
 /** Bytes of UTF-8. */
-const LONGEST = { id: 256, source: 256, type: 128, subject: 256 } as const
+const LONGEST = { id: 256, source: 256, type: 128, subject: 256, tallyhold: 256 } as const
 type AttributeName = keyof typeof LONGEST
 /** Nearly every attribute is, and for it a character is a byte. */
 const PRINTABLE_ASCII = /^[ -~]*$/
 const DAY_MS = 86_400_000
-const MOST_AHEAD_MS = 5 * 60_000
+/** Of the time of an event. */
+export const MOST_AHEAD_MS = 5 * 60_000
 const OPEN_MS = 35 * DAY_MS
 const RETENTION_YEARS = 7
 
-/** Reads a CloudEvents 1.0 object. Unknown extension attributes are ignored; a null attribute counts as absent. */
+/** Reads a CloudEvents 1.0 object. Extension attributes but `tallyhold` are ignored; a null attribute counts as absent. */
 export function readCloudEvent(
   raw: unknown,
   nowMs: number,
@@ -56,7 +61,11 @@ export function readCloudEvent(
   if (data === undefined || data === null)
     return { ...refuse('missing_field', 'data', 'is missing; send an object'), id }
   if (!isObject(data)) return { ...refuse('invalid_value', 'data', 'must be an object'), id }
-  return { ok: true, event: { source, id, type, subject, timeMs, timeGiven, data } }
+  if (raw.tallyhold === undefined || raw.tallyhold === null)
+    return { ok: true, event: { source, id, type, subject, timeMs, timeGiven, data } }
+  const hold = readHold(raw.tallyhold)
+  if (typeof hold !== 'string') return { ...hold, id }
+  return { ok: true, event: { source, id, type, subject, timeMs, timeGiven, data, hold } }
 }
 
 /**
@@ -75,6 +84,7 @@ function repeating(name: AttributeName): (value: unknown) => string | CloudEvent
 const readSource = repeating('source')
 const readType = repeating('type')
 const readSubject = repeating('subject')
+const readHold = repeating('tallyhold')
 
 function readAttribute(name: AttributeName, value: unknown): string | CloudEventRefusal {
   const longest = LONGEST[name]

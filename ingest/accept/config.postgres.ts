@@ -12,7 +12,6 @@ export type MeterRow = {
   fromMs: number
   untilMs: number | null
 }
-export type LimitRow = { subject: string; meter: string; limit: string; period: 'day' | 'month' }
 
 /** What the edge needs of the tenant's meters: every version of those that are not archived. */
 export async function readMeters(tx: TenantTransaction): Promise<MeterRow[]> {
@@ -23,13 +22,6 @@ export async function readMeters(tx: TenantTransaction): Promise<MeterRow[]> {
      FROM meter_versions JOIN meters USING (tenant_id, slug)
      WHERE archived_at IS NULL
      ORDER BY slug, version`,
-  )
-  return rows
-}
-
-export async function readLimits(tx: TenantTransaction): Promise<LimitRow[]> {
-  const { rows } = await tx.query<LimitRow>(
-    'SELECT subject, meter, limit_quantity::text AS limit, period FROM quota_limits ORDER BY subject, meter',
   )
   return rows
 }

@@ -1,20 +1,24 @@
 import type { Pool } from 'pg'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
-import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
-import { parseQuantity } from '../../schemas/quantity.ts'
+import { type TenantTransaction, withTenant } from '../../schemas/postgres/tenant.postgres.ts'
+import { readCustomers, readEntitlements, readSubscriptions } from '../entitlements/entitlements.postgres.ts'
+import { type Customer, createGrants, type Grants, needsCustomers } from '../entitlements/grants.ts'
 import { compileEventType, type EventType } from '../event-types/avro-schema.ts'
 import { listEventTypes } from '../event-types/event-type.postgres.ts'
-import { type QuotaLimit, toMicroFloor } from '../quota/limit.ts'
+import { groupBy } from '../group-by.ts'
+import type { QuotaLimit } from '../quota/limit.ts'
 import { readSettings } from '../settings/settings.postgres.ts'
-import { type LimitRow, readLimits, readMeters } from './config.postgres.ts'
+import { readMeters } from './config.postgres.ts'
 import { type EdgeMeter, edgeMeterOf } from './meter-value.ts'
 
 /** What the edge knows of a tenant. Never changed in place: a refresh makes a new one. */
 export type TenantConfig = {
   types: ReadonlyMap<string, EventType>
   metersOfType: ReadonlyMap<string, readonly EdgeMeter[]>
-  limitsOfSubject: ReadonlyMap<string, readonly QuotaLimit[]>
+  /** What a subject may use; `limitsOf` is the part of it that events are asked about. */
+  grantsOf: (subject: string) => Grants
+  limitsOf: (subject: string) => readonly QuotaLimit[]
   /** The door for emitters of OpenMeter takes types that nobody registered. */
   openTypes?: boolean
   loadedAtMs: number
@@ -32,8 +36,11 @@ export type ConfigCache = {
 type Loading = { startedMs: number; config: Promise<TenantConfig> }
 
 const FRESH_MS = 10_000
+/** So long before it is too old it is read again, and nobody waits for that while requests come. */
+const AHEAD_MS = 2_000
 
-export function createConfigCache(deps: { pool: Pool; now: () => number }): ConfigCache {
+/** `defaultPlan`: whose entitlements hold for subjects without a subscription. */
+export function createConfigCache(deps: { pool: Pool; now: () => number; defaultPlan: string }): ConfigCache {
   const known = new Map<TenantId, TenantConfig>()
   const stale = new Set<TenantId>()
   const loading = new Map<TenantId, Loading>()
@@ -45,7 +52,7 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
           (await listEventTypes(tx)).map((row) => [row.type, compileEventType(row.schema, row.unknown_fields)]),
         ),
         metersOfType: groupBy((await readMeters(tx)).map(edgeMeterOf), (meter) => meter.eventType),
-        limitsOfSubject: limitsBySubject(await readLimits(tx)),
+        ...(await readGrants(tx, loadedAtMs, deps.defaultPlan)),
         openTypes: (await readSettings(tx)).openmeter_open_types,
         loadedAtMs,
       }))
@@ -81,8 +88,15 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
     const config = known.get(tenant)
     return config && !stale.has(tenant) && config.loadedAtMs >= sinceMs ? config : loadOnce(tenant, sinceMs)
   }
+  const get: ConfigCache['get'] = (tenant) => {
+    const sinceMs = deps.now() - FRESH_MS
+    const config = known.get(tenant)
+    const isFresh = config && !stale.has(tenant) && config.loadedAtMs >= sinceMs
+    if (isFresh && config.loadedAtMs < sinceMs + AHEAD_MS) loadOnce(tenant, sinceMs).catch(() => undefined)
+    return atLeast(tenant, sinceMs)
+  }
   return {
-    get: (tenant) => atLeast(tenant, deps.now() - FRESH_MS),
+    get,
     atLeast,
     invalidate: (tenant) => {
       for (const each of tenant === undefined ? [...known.keys(), ...loading.keys()] : [tenant]) {
@@ -93,23 +107,15 @@ export function createConfigCache(deps: { pool: Pool; now: () => number }): Conf
   }
 }
 
-function limitsBySubject(rows: readonly LimitRow[]): Map<string, QuotaLimit[]> {
-  const limits = new Map<string, QuotaLimit[]>()
-  for (const [subject, ofSubject] of groupBy(rows, (row) => row.subject)) {
-    const limitOf = ({ meter, period, limit }: LimitRow) => {
-      return { meter, period, limitMicro: toMicroFloor(parseQuantity(limit)) }
-    }
-    limits.set(subject, ofSubject.map(limitOf))
-  }
-  return limits
-}
-
-function groupBy<T>(rows: readonly T[], keyOf: (row: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>()
-  for (const row of rows) {
-    const group = groups.get(keyOf(row))
-    if (group) group.push(row)
-    else groups.set(keyOf(row), [row])
-  }
-  return groups
+async function readGrants(
+  tx: TenantTransaction,
+  nowMs: number,
+  defaultPlan: string,
+): Promise<Pick<TenantConfig, 'grantsOf' | 'limitsOf'>> {
+  const entitlements = await readEntitlements(tx)
+  const isOfMany = entitlements.some(needsCustomers)
+  const customerOf = isOfMany ? await readCustomers(tx) : new Map<string, Customer>()
+  const subscriptions = isOfMany ? await readSubscriptions(tx, new Date(nowMs)) : []
+  const grantsOf = createGrants({ entitlements, customerOf, subscriptions, defaultPlan })
+  return { grantsOf, limitsOf: (subject) => grantsOf(subject).limits }
 }

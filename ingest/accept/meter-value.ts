@@ -1,4 +1,4 @@
-import type { Aggregation } from '../../schemas/meter/aggregation.ts'
+import { type Aggregation, SIGNED } from '../../schemas/meter/aggregation.ts'
 import {
   type Evaluate,
   evaluatorOf,
@@ -35,7 +35,7 @@ export function edgeMeterOf({ slug, eventType, aggregation, value, filter, fromM
   const clauses = filterFormOf(filter ?? undefined)
   return {
     ...{ slug, eventType, aggregation, valuePath: path ?? [] },
-    ...(form && !path ? { evaluate: evaluatorOf(form), form } : {}),
+    ...(form && !path ? { evaluate: evaluatorOf(form, SIGNED.includes(aggregation)), form } : {}),
     ...(clauses.length > 0 ? { filter: clauses } : {}),
     ...(fromMs > 0 || untilMs !== null ? { times: { fromMs, untilMs: untilMs ?? Number.POSITIVE_INFINITY } } : {}),
   }
@@ -50,11 +50,11 @@ export function counts({ filter, times }: EdgeMeter, data: unknown, timeMs: numb
 /** What an event adds to a meter; undefined if that is no quantity. What unique_count tells apart are texts of any kind. */
 export function quantityOf(meter: EdgeMeter, data: unknown): MeterValue | undefined {
   if (meter.aggregation === 'count' || meter.aggregation === 'unique_count') return 1
-  return meter.evaluate ? meter.evaluate(data) : numberAt(data, meter.valuePath)
+  return meter.evaluate ? meter.evaluate(data) : numberAt(data, meter.valuePath, SIGNED.includes(meter.aggregation))
 }
 
 /** Where an event lacks the quantity that a meter needs; the data as a whole if only the result is none. */
-export function faultOf({ valuePath, form }: EdgeMeter, data: unknown): string {
-  const path = form ? (faultyPath(form, data) ?? []) : valuePath
+export function faultOf({ valuePath, form, aggregation }: EdgeMeter, data: unknown): string {
+  const path = form ? (faultyPath(form, data, SIGNED.includes(aggregation)) ?? []) : valuePath
   return ['data', ...path].join('.')
 }

@@ -1,9 +1,10 @@
 /**
  * How one event ended at the edge. `duplicate` means within this request: the edge knows no more; later copies are
- * found when they are stored. Exactly one outcome per event, in the order sent.
+ * found when they are stored. `quota_unchecked`: its counters could not be asked, and its limits are open. Exactly one
+ * outcome per event, in the order sent.
  */
 export type Outcome =
-  | { outcome: 'accepted'; id: string; quota_remaining?: string; over_quota?: true }
+  | { outcome: 'accepted'; id: string; quota_remaining?: string; over_quota?: true; quota_unchecked?: true }
   | { outcome: 'duplicate'; id: string }
   | { outcome: 'rejected'; id?: string; code: string; path: string; message: string }
   | { outcome: 'quota_exceeded'; id: string; quota_remaining: string }

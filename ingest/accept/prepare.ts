@@ -1,10 +1,11 @@
 import { type Located, locate } from '../../schemas/event/identity.ts'
 import { encodeEvent } from '../../schemas/event/usage-event.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
+import { SIGNED } from '../../schemas/meter/aggregation.ts'
 import { BACKFILL_SOURCE_PREFIX } from '../backfills/backfill.ts'
 import type { JsonObject } from '../event-types/json.ts'
-import { type QuotaLimit, toMicro, windowOf } from '../quota/limit.ts'
-import type { CounterKey, QuotaDraw } from '../quota/quota-store.ts'
+import { toMicro } from '../quota/limit.ts'
+import { addLimit, type LimitDraw, limitAt } from '../quota/limit-draws.ts'
 import { type CloudEvent, readCloudEvent } from './cloud-event.ts'
 import type { TenantConfig } from './config.ts'
 import { counts, type EdgeMeter, faultOf, quantityOf } from './meter-value.ts'
@@ -18,7 +19,9 @@ export type Prepared = {
   identity: string
   partition: number
   encoded: Buffer
-  draws: readonly QuotaDraw[]
+  draws: readonly LimitDraw[]
+  /** What it draws from first. */
+  hold?: string | undefined
 }
 export type Rejected = Extract<Outcome, { outcome: 'rejected' }>
 
@@ -36,7 +39,7 @@ export type PrepareOptions = {
 
 const DAY_MS = 86_400_000
 const ID_RETENTION_MS = 7 * 366 * DAY_MS
-const NO_DRAWS: readonly QuotaDraw[] = []
+const NO_DRAWS: readonly LimitDraw[] = []
 
 /** Checks events one by one and encodes them. Draws on the same counter share its key, so that it is looked up once. */
 export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepared | Rejected {
@@ -54,12 +57,12 @@ export function createPrepare(options: PrepareOptions): (raw: unknown) => Prepar
     if (!type) return unknownType(event)
     const checked = type.validate(event.data)
     if (!checked.ok) return rejected(id, checked.code, checked.path, checked.message)
-    const draws = drawsOf(tenant, event, checked.value, config)
+    const draws = drawsOf(options, event, checked.value)
     if ('outcome' in draws) return draws
     const { key: identity, shard, partition } = located
     const data = checked.json
     const encoded = encodeEvent({ tenant, source, id, shard, type: event.type, subject, timeMs, timeGiven, data })
-    return { id, type: event.type, subject, identity, partition, encoded, draws }
+    return { id, type: event.type, subject, identity, partition, encoded, draws, hold: event.hold }
   }
 }
 
@@ -77,44 +80,30 @@ function unknownType({ id, type }: CloudEvent): Rejected {
   return rejected(id, 'unknown_type', 'type', message)
 }
 
-/** Every meter of the type must be able to count the event, also one without a limit. */
+/** On every limit of the subject. Every meter of the type must be able to count the event, also one without a limit. */
 function drawsOf(
-  tenant: TenantId,
+  { tenant, config, nowMs }: PrepareOptions,
   event: CloudEvent,
   data: JsonObject,
-  config: TenantConfig,
-): readonly QuotaDraw[] | Rejected {
+): readonly LimitDraw[] | Rejected {
   const meters = config.metersOfType.get(event.type)
   if (!meters) return NO_DRAWS
-  const limits = config.limitsOfSubject.get(event.subject)
-  const draws: QuotaDraw[] = []
+  const limits = config.limitsOf(event.subject)
+  const draws: LimitDraw[] = []
   for (const meter of meters) {
     if (!counts(meter, data, event.timeMs)) continue
     const quantity = quantityOf(meter, data)
     if (quantity === undefined) return noQuantity(event, meter, data)
-    const limit = limits?.find((one) => one.meter === meter.slug)
-    if (!limit) continue
-    draws.push({ counter: counterOf(tenant, event, limit), micro: toMicro(quantity), limitMicro: limit.limitMicro })
+    for (const limit of limits)
+      if (limit.meter === meter.slug) addLimit(draws, limitAt(tenant, limit, event.timeMs, nowMs), toMicro(quantity))
   }
   return draws
 }
 
 function noQuantity({ id }: CloudEvent, meter: EdgeMeter, data: JsonObject): Rejected {
-  const message = `Meter ${meter.slug} needs a decimal here: not negative, at most 26 digits before and 12 after the point`
+  const sign = SIGNED.includes(meter.aggregation) ? '' : 'not negative, '
+  const message = `Meter ${meter.slug} needs a decimal here: ${sign}at most 26 digits before and 12 after the point`
   return rejected(id, 'invalid_quantity', faultOf(meter, data), message)
-}
-
-/** A limit is of one subject, and of one reading of the configuration: requests share its latest counter's key. */
-const latestCounters = new WeakMap<QuotaLimit, CounterKey>()
-
-/** The key of the counter that a limit has at an event's time: the same object while the times lie in one window. */
-function counterOf(tenant: TenantId, { subject, timeMs }: CloudEvent, limit: QuotaLimit): CounterKey {
-  const known = latestCounters.get(limit)
-  const isOfBoth = known?.subject === subject && known.tenant === tenant
-  if (isOfBoth && known.startMs <= timeMs && timeMs < known.endMs) return known
-  const counter = { tenant, subject, meter: limit.meter, ...windowOf(timeMs, limit.period) }
-  latestCounters.set(limit, counter)
-  return counter
 }
 
 /** A time inside an id chooses its shard: one far from now would touch shards that are long closed. */

@@ -4,8 +4,10 @@ import type { Caller } from '../../schemas/http/door.ts'
 import type { Accepted } from './accept.ts'
 import { countOutcomes, OUTCOME_KINDS } from './outcome.ts'
 
+/** What a single event was sent as, so much of a usage type: the log then tells that. */
+export type SentAs = { usageType: string; amount: number | string }
 /** Tells metrics and log what became of a request's events, after they are durable. */
-export type UsageRecorder = (caller: Caller, results: readonly Accepted[]) => void
+export type UsageRecorder = (caller: Caller, results: readonly Accepted[], sentAs?: SentAs) => void
 
 export type RecorderDeps = {
   logger: Logger
@@ -20,7 +22,7 @@ type Recorded = { userId: string; usageType: string; events: number; quotaRemain
  * the number of events recorded.
  */
 export function createUsageRecorder({ logger, usageTotal, quotaExceededTotal }: RecorderDeps): UsageRecorder {
-  return (caller, results) => {
+  return (caller, results, sentAs) => {
     const tenant = caller.tenantSlug
     const counts = countOutcomes(results)
     for (const kind of OUTCOME_KINDS) {
@@ -34,8 +36,8 @@ export function createUsageRecorder({ logger, usageTotal, quotaExceededTotal }: 
         event: 'usage_recorded',
         tenant,
         user_id: userId,
-        usage_type: usageType,
-        amount: events,
+        usage_type: sentAs?.usageType ?? usageType,
+        amount: sentAs?.amount ?? events,
         quota_remaining: quotaRemaining,
       })
     }

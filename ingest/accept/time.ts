@@ -56,18 +56,32 @@ const COLON = 0x3a
  * has another form, or does not exist, is undefined here.
  */
 function utcMs(text: string): number | undefined {
-  if (text.length !== 24 || text.charCodeAt(10) !== 0x54 || text.charCodeAt(23) !== 0x5a) return undefined
-  if (text.charCodeAt(4) !== DASH || text.charCodeAt(7) !== DASH || text.charCodeAt(19) !== 0x2e) return undefined
+  if (text.length !== 24 || text.charCodeAt(19) !== 0x2e || text.charCodeAt(23) !== 0x5a) return undefined
+  // Events that come together are mostly of one minute, which is read once.
+  if (!text.startsWith(latest.minute)) {
+    const startMs = minuteStart(text)
+    if (startMs === undefined) return undefined
+    latest = { minute: text.slice(0, 17), startMs }
+  }
+  const second = digits(text, 17, 2)
+  const timeMs = latest.startMs + second * 1000 + digits(text, 20, 3)
+  // NaN: something else than digits.
+  return second <= 59 && !Number.isNaN(timeMs) ? timeMs : undefined
+}
+
+/** The minute of the latest time, as it was written, up to its seconds. */
+let latest = { minute: '1970-01-01T00:00:', startMs: 0 }
+
+function minuteStart(text: string): number | undefined {
+  if (text.charCodeAt(4) !== DASH || text.charCodeAt(7) !== DASH || text.charCodeAt(10) !== 0x54) return undefined
   if (text.charCodeAt(13) !== COLON || text.charCodeAt(16) !== COLON) return undefined
   const midnight = dayStart(digits(text, 0, 4), digits(text, 5, 2), digits(text, 8, 2))
   const hour = digits(text, 11, 2)
   const minute = digits(text, 14, 2)
-  const second = digits(text, 17, 2)
-  const ms = digits(text, 20, 3)
-  if (midnight === undefined || !isClock(hour, minute) || !(second <= 59)) return undefined
-  const timeMs = midnight + ((hour * 60 + minute) * 60 + second) * 1000 + ms
-  // A year, or a fraction, of something else than digits.
-  return Number.isNaN(timeMs) ? undefined : timeMs
+  if (midnight === undefined || !isClock(hour, minute)) return undefined
+  const startMs = midnight + (hour * 60 + minute) * 60_000
+  // A year of something else than digits.
+  return Number.isNaN(startMs) ? undefined : startMs
 }
 
 function digits(text: string, start: number, count: number): number {

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import type { EventLogWriter } from './event-log.ts'
+import { isStoredWithin } from './stored-within.ts'
 
 /** A log that the present one followed. */
 export type EndedLog = { logId: string; ends(): Promise<number[]> }
@@ -40,10 +39,7 @@ export function afterEndedLogs(
 
 async function restIsStored(store: ClickHouseStore, { logId, ends }: EndedLog): Promise<void> {
   const until = await ends()
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
-    if (await isStoredUpTo(store, logId, until)) return
-    await sleep(POLL_MS)
-  }
+  if (await isStoredWithin(store, { logId, ends: until }, { waitMs: WAIT_MS, pollMs: POLL_MS })) return
   throw unavailable(`The rest of ${logId}, which has ended, was not stored within ${WAIT_MS} ms`)
 }
 

@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Pool } from 'pg'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
 import type { Caller, TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { withTenant } from '../../schemas/postgres/tenant.postgres.ts'
 import type { EventLogWriter } from '../append/event-log.ts'
+import { isStoredWithin } from '../append/stored-within.ts'
 import { appendCorrections, type CorrectDeps } from './correct.ts'
 import { encodeCorrection } from './correction.ts'
 import {
@@ -120,9 +119,8 @@ function tooMany(count: number): Problem {
 async function caughtUp({ batcher, writer, usage }: FilterDeps): Promise<Held> {
   await batcher.drain()
   const ends = await writer.ends()
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
-    if (await isStoredUpTo(usage, writer.logId, ends)) return heldBefore(usage, writer.logId, ends)
-    await sleep(POLL_MS)
-  }
+  const { logId } = writer
+  if (await isStoredWithin(usage, { logId, ends }, { waitMs: WAIT_MS, pollMs: POLL_MS }))
+    return heldBefore(usage, logId, ends)
   throw new Problem('unavailable', 'The newest events are not stored yet: try again', { retryAfterSeconds: 5 })
 }

@@ -1,11 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { Problem } from '../../schemas/http/problem.ts'
 import { decodeBody, type EncodedBody } from '../accept/body.ts'
+import { ATTRIBUTES } from '../accept/cloud-event.ts'
 import { checkDataType, isCloudEventsType } from '../accept/content-type.ts'
 
 const PREFIX = 'ce-'
-/** Those that the product reads; extensions are ignored, as in the other modes. */
-const ATTRIBUTES = ['specversion', 'id', 'source', 'type', 'subject', 'time'] as const
 const HEADERS = ATTRIBUTES.map((name) => PREFIX + name)
 
 /**

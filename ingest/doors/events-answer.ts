@@ -11,6 +11,9 @@ const EventOutcome = Type.Object({
   message: Type.Optional(Type.String()),
   quota_remaining: Type.Optional(Type.String()),
   over_quota: Type.Optional(Type.Boolean()),
+  quota_unchecked: Type.Optional(
+    Type.Boolean({ description: 'The counters could not be asked, and the limits are open: it is taken' }),
+  ),
   retryable: Type.Optional(Type.Boolean()),
 })
 
@@ -51,7 +54,7 @@ export function answerBytes(results: readonly Accepted[]): Buffer {
 }
 
 function outcomeJson(outcome: Outcome, index: number): string {
-  if (outcome.outcome === 'accepted' && !outcome.over_quota && PLAIN.test(outcome.id)) {
+  if (outcome.outcome === 'accepted' && !outcome.over_quota && !outcome.quota_unchecked && PLAIN.test(outcome.id)) {
     const { id, quota_remaining: remaining } = outcome
     if (remaining === undefined) return `{"index":${index},"outcome":"accepted","id":"${id}"}`
     return `{"index":${index},"outcome":"accepted","id":"${id}","quota_remaining":"${remaining}"}`
@@ -64,7 +67,8 @@ function membersOf(outcome: Outcome): string {
   const named = outcome.id === undefined ? kind : `${kind},"id":${quoted(outcome.id)}`
   switch (outcome.outcome) {
     case 'accepted': {
-      const { quota_remaining: remaining, over_quota: over } = outcome
+      const { quota_remaining: remaining, over_quota: over, quota_unchecked: unchecked } = outcome
+      if (unchecked) return `${named},"quota_unchecked":true`
       const remains = remaining === undefined ? named : `${named},"quota_remaining":"${remaining}"`
       return over ? `${remains},"over_quota":true` : remains
     }

@@ -1,4 +1,4 @@
-import { counterId, type QuotaDecision, type QuotaItem, type QuotaStore } from './quota-store.ts'
+import { counterId, countersOf, type QuotaDecision, type QuotaItem, type QuotaStore } from './quota-store.ts'
 
 type Draw = QuotaStore['draw']
 type Answer = Awaited<ReturnType<Draw>>
@@ -82,10 +82,11 @@ function answer(group: readonly Asker[], answered: Answer): Asker[] {
   }
   const missing = new Map(answered.missing.map((counter) => [counterId(counter), counter]))
   return group.filter(({ items, done }) => {
-    const own = new Set(items.flatMap(({ draws }) => draws.map(({ counter }) => counterId(counter))))
-    const missed = [...own].flatMap((id) => missing.get(id) ?? [])
-    if (missed.length === 0) return true
-    done({ missing: missed })
+    // Draws share the objects of their counters mostly: only then are their names made.
+    const counters = new Set(items.flatMap(({ draws }) => draws.flatMap(countersOf)))
+    const missed = new Set([...counters].flatMap((counter) => missing.get(counterId(counter)) ?? []))
+    if (missed.size === 0) return true
+    done({ missing: [...missed] })
     return false
   })
 }

@@ -29,3 +29,18 @@ export async function storeLimit(
   )
   return rowCount === 1
 }
+
+/** False if there was none. */
+export async function removeLimit(tx: TenantTransaction, subject: string, meter: string): Promise<boolean> {
+  const { rowCount } = await tx.query('DELETE FROM quota_limits WHERE subject = $1 AND meter = $2', [subject, meter])
+  return rowCount === 1
+}
+
+/** Whether a subject has an entitlement of its own under that name, which then says what holds. */
+export async function hasEntitlement(tx: TenantTransaction, subject: string, feature: string): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `SELECT 1 FROM entitlements WHERE holder_kind = 'subject' AND holder = $1 AND feature = $2`,
+    [subject, feature],
+  )
+  return rowCount === 1
+}

@@ -1,100 +1,148 @@
 import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import { isStoredUpTo } from '../../schemas/clickhouse/stored-ends.clickhouse.ts'
+import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import type { EventLogWriter } from '../append/event-log.ts'
+import { isStoredWithin } from '../append/stored-within.ts'
+import { groupBy } from '../group-by.ts'
+import { groupOf, spanOf } from './counter-groups.ts'
 import { type CounterKey, counterId, type QuotaStore } from './quota-store.ts'
+import { isAhead } from './rolling.ts'
 import { usedMicro } from './usage.clickhouse.ts'
 
 export type LoaderDeps = {
-  quota: QuotaStore
+  quota: Pick<QuotaStore, 'load'>
   usage: ClickHouseStore
-  writer: EventLogWriter
+  /** The subjects of customers, by the customers' ids; none: it need not be there. */
+  subjectsOf: (tenant: TenantId, customerIds: readonly string[]) => Promise<ReadonlyMap<string, readonly string[]>>
+  writer: Pick<EventLogWriter, 'logId' | 'ends'>
   /** Sends what is gathered and waits until nothing is under way. */
   drain: () => Promise<void>
   now: () => number
 }
 
-const WAIT_MS = 10_000
+/** Counters that are loaded together. `groups`: those of one tenant, meter and window, by its name, from the look on. */
+type Load = { counters: CounterKey[]; groups: Promise<ReadonlyMap<string, Promise<void>>> }
+
+const CATCH_UP_MS = 10_000
 const POLL_MS = 20
+/** A load waits no longer than this for the one before it: a tenant with many counters, or a slow store, holds up others. */
+const LONGEST_TURN_MS = 1_000
+/** The store serves nobody else meanwhile. */
+const COUNTERS_A_STEP = 500
 
 /**
- * Loads missing counters from exact usage, within the request that needs them: all of a request together, and requests
- * for the same counter share one load. First what was accepted before must be countable: it is drained into the log,
- * and usage must have caught up with the log's end. A store that is away fails the request, to be sent again: the limit
- * stays closed.
+ * Loads missing counters from exact usage, within the request that needs them. First what was accepted before must be
+ * countable: it is drained into the log, and usage must have caught up with the log's end. What is missed while a load is
+ * under way is gathered for the next one, which begins with a look of its own; requests for the same counter share one
+ * load. A store that is away fails the request, to be sent again: the limit stays closed. Of a bucket that no event can lie
+ * in yet nothing is used: an active subject's are there when their time comes, and no request waits for them.
  *
- * What a loaded counter may lack, and so what may be taken beyond a limit (decision 0004):
+ * What a loaded counter may lack, and so what may be taken beyond a limit (decision 0004, README.md):
  * - events that other ingest processes had drawn on a counter that was then lost, and that were still on their way into
  *   the log when this one looked at its end: at most their requests under way, once per loss. This process's own are in.
+ * - what was taken between a look and a second loss, if another process had loaded the counter in between.
  * - events that processes took before they knew a limit that is new: their notice of it takes milliseconds, 10 s at most.
  * - events whose append failed although the log has them, if they are never sent again: their draw was given back.
  */
 export function createCounterLoader(deps: LoaderDeps): (counters: readonly CounterKey[]) => Promise<void> {
-  const loading = new Map<string, Promise<void>>()
-  return async (counters) => {
-    const underWay = counters.flatMap((counter) => loading.get(counterId(counter)) ?? [])
-    const missing = counters.filter((counter) => !loading.has(counterId(counter)))
-    const ids = missing.map(counterId)
-    if (missing.length > 0) {
-      const load = loadAll(deps, missing)
-        .catch((cause: unknown) => {
-          throw new Problem('unavailable', 'The quota counters cannot be loaded: try again', { cause })
-        })
-        .finally(() => {
-          for (const id of ids) loading.delete(id)
-        })
-      for (const id of ids) loading.set(id, load)
-      underWay.push(load)
-    }
-    await Promise.all(underWay)
-  }
-}
+  const loading = new Map<string, Load>()
+  let latest: Promise<unknown> = Promise.resolve()
+  let gathering: Load | undefined
 
-async function loadAll(deps: LoaderDeps, counters: readonly CounterKey[]): Promise<void> {
-  // Requests whose draw was answered just before ours hand their events over in this turn.
-  await turn()
-  await deps.drain()
-  await caughtUp(deps)
-  for (const group of byWindow(counters).flatMap(inParts)) {
-    const used = await usedMicro(
-      deps.usage,
-      group[0],
-      group.map(({ subject }) => subject),
+  const forget = (counters: readonly CounterKey[]) => {
+    for (const counter of counters) loading.delete(counterId(counter))
+  }
+  const begin = (): Load => {
+    const counters: CounterKey[] = []
+    const beforeIsDone = Promise.race([latest, sleep(LONGEST_TURN_MS, undefined, { ref: false })])
+    const groups = beforeIsDone.then(async () => {
+      // Requests whose draw was answered just before these hand their events over in this turn.
+      await turn()
+      gathering = undefined
+      await deps.drain()
+      await caughtUp(deps)
+      const groups = [...groupBy(counters, groupOf)]
+      return new Map(groups.map(([name, group]) => [name, loadGroup(deps, group).finally(() => forget(group))]))
+    })
+    latest = groups.then(
+      (all) => Promise.allSettled(all.values()),
+      () => forget(counters),
     )
-    for (const counter of group) await deps.quota.load(counter, used.get(counter.subject) ?? 0n, deps.now())
+    return { counters, groups }
+  }
+  const join = (counter: CounterKey, id: string): Load => {
+    gathering ??= begin()
+    gathering.counters.push(counter)
+    loading.set(id, gathering)
+    return gathering
+  }
+
+  return async (counters) => {
+    const asked = new Map<Load, Set<string>>()
+    const nowMs = deps.now()
+    const ahead = counters.filter((counter) => isAhead(counter, nowMs))
+    for (const counter of counters) {
+      if (isAhead(counter, nowMs)) continue
+      const id = counterId(counter)
+      const load = loading.get(id) ?? join(counter, id)
+      asked.set(load, (asked.get(load) ?? new Set<string>()).add(groupOf(counter)))
+    }
+    const isDone = async ([{ groups }, names]: [Load, Set<string>]) => {
+      const all = await groups
+      await Promise.all([...names].map((name) => all.get(name)))
+    }
+    try {
+      await Promise.all([loadUses(deps, ahead, nothing), ...[...asked].map(isDone)])
+    } catch (cause) {
+      throw new Problem('unavailable', 'The quota counters cannot be loaded: try again', { cause })
+    }
   }
 }
 
-/** Counters of one tenant, meter and window are one question. */
-function byWindow(counters: readonly CounterKey[]): [CounterKey, ...CounterKey[]][] {
-  const groups = new Map<string, [CounterKey, ...CounterKey[]]>()
-  for (const counter of counters) {
-    const id = counterId({ ...counter, subject: '' })
-    const group = groups.get(id)
-    if (group) group.push(counter)
-    else groups.set(id, [counter])
-  }
-  return [...groups.values()]
+async function loadGroup(deps: LoaderDeps, group: readonly CounterKey[]): Promise<void> {
+  await loadUses(deps, group, await usedOf(deps, group))
 }
 
-/** Subjects are 256 bytes at most, and a statement's text 256 KiB. */
-const SUBJECTS_PER_QUERY = 500
+type UsedOf = (counter: CounterKey) => bigint
+const nothing: UsedOf = () => 0n
 
-function inParts(group: [CounterKey, ...CounterKey[]]): [CounterKey, ...CounterKey[]][] {
-  const [first] = group
-  const parts: [CounterKey, ...CounterKey[]][] = []
-  for (let from = 0; from < group.length; from += SUBJECTS_PER_QUERY) {
-    parts.push([group[from] ?? first, ...group.slice(from + 1, from + SUBJECTS_PER_QUERY)])
+async function loadUses(deps: LoaderDeps, group: readonly CounterKey[], usedOf: UsedOf): Promise<void> {
+  for (let from = 0; from < group.length; from += COUNTERS_A_STEP) {
+    const some = group.slice(from, from + COUNTERS_A_STEP)
+    await deps.quota.load(
+      some.map((counter) => ({ counter, usedMicro: usedOf(counter) })),
+      deps.now(),
+    )
+    // The embedded store is done at once, and others want their turn.
+    await turn()
   }
-  return parts
+}
+
+/** Of the counters of a group. What a customer used is what all its subjects did. */
+async function usedOf({ usage, subjectsOf }: LoaderDeps, group: readonly CounterKey[]): Promise<UsedOf> {
+  const [first, ...others] = group
+  if (!first) return nothing
+  const span = spanOf([first, ...others])
+  const holders = [...new Set(group.map(({ subject }) => subject))]
+  if (!first.ofCustomer) {
+    const used = await usedMicro(usage, span, holders)
+    return ({ startMs, subject }) => used.get(startMs)?.get(subject) ?? 0n
+  }
+  const subjects = await subjectsOf(first.tenant, holders)
+  const used = await usedMicro(usage, span, [...subjects.values()].flat())
+  return ({ startMs, subject: customer }) => {
+    const ofWindow = used.get(startMs)
+    return (subjects.get(customer) ?? []).reduce((sum, subject) => sum + (ofWindow?.get(subject) ?? 0n), 0n)
+  }
 }
 
 async function caughtUp({ usage, writer }: LoaderDeps): Promise<void> {
-  const ends = await writer.ends()
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
-    if (await isStoredUpTo(usage, writer.logId, ends)) return
-    await sleep(POLL_MS)
-  }
-  throw new Error(`usage did not catch up with the log within ${WAIT_MS} ms`)
+  const { logId } = writer
+  const isStored = await isStoredWithin(
+    usage,
+    { logId, ends: await writer.ends() },
+    { waitMs: CATCH_UP_MS, pollMs: POLL_MS },
+  )
+  if (!isStored) throw new Error(`usage did not catch up with the log within ${CATCH_UP_MS} ms`)
 }

@@ -16,12 +16,15 @@ type Form = { idLength: number; digits: number; widthMs: number; digitsOf: (slic
 type Slice = { idLength: number; digits: string; writes: boolean }
 
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
-/** 48 bits of milliseconds in hex: eight of twelve digits change every 65.5 s. */
+/** 48 bits of milliseconds in hex: nine of twelve digits, and the hyphen after the eighth, change every 4.1 s. */
 const UUID_V7: Form = {
   idLength: 36,
-  digits: 8,
-  widthMs: 2 ** 16,
-  digitsOf: (slice) => slice.toString(16).padStart(8, '0'),
+  digits: 10,
+  widthMs: 2 ** 12,
+  digitsOf: (slice) => {
+    const digits = slice.toString(16).padStart(9, '0')
+    return `${digits.slice(0, 8)}-${digits.slice(8)}`
+  },
 }
 /** 50 bits of milliseconds, five a digit: seven of ten digits change every 32.8 s. */
 const ULID: Form = {
@@ -84,7 +87,7 @@ function sliceOf(identity: string, slices: ReadonlyMap<string, Slice>): Slice | 
 let latest: { slot: number; slices: ReadonlyMap<string, Slice> } | undefined
 
 function slicesAround(nowMs: number): ReadonlyMap<string, Slice> {
-  const slot = Math.floor(nowMs / ULID.widthMs)
+  const slot = Math.floor(nowMs / UUID_V7.widthMs)
   if (latest?.slot !== slot) latest = { slot, slices: new Map([...slicesOf(UUID_V7, nowMs), ...slicesOf(ULID, nowMs)]) }
   return latest.slices
 }

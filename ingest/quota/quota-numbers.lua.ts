@@ -10,6 +10,7 @@ local function text(value)
 end
 
 local function value(digits)
+  if #digits <= 15 then return tonumber(digits) end
   local significant = string.gsub(digits, '^0+(%d)', '%1')
   if #significant <= 15 then return tonumber(significant) end
   return significant
@@ -59,4 +60,9 @@ local function subtract(a, b)
   end
   return value(rest)
 end
+`
+
+/** Whether a text is a number as counters and holds have them. */
+export const NATURAL = `
+local function isNatural(digits) return digits == '0' or string.find(digits, '^[1-9]%d*$') ~= nil end
 `

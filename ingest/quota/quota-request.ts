@@ -1,24 +1,34 @@
 import type { TenantId } from '../../schemas/http/door.ts'
+import { livesMs } from './counter-life.ts'
 import { packMarks, type Run, rotatingSets, runsOf } from './quota-marks.ts'
-import type { CounterKey, QuotaItem } from './quota-store.ts'
+import { type CounterKey, meterOf, type QuotaItem } from './quota-store.ts'
+import type { Windows } from './rolling.ts'
 
 /** What both scripts are given, see COMMON in quota-script.lua.ts. */
 export type QuotaRequest = {
-  /** Each once, in the order of their keys. */
+  /** Each once, in the order of their keys: those that are drawn on, then those that are only read. */
   counters: CounterKey[]
-  /** For each draw of each item in turn, which of `counters` it draws on. */
-  drawsOn: number[]
+  /** For each draw of each item in turn. */
+  drawsFor: RequestedLimit[]
   keys: string[]
   args: string[]
 }
 
 /** One of `counters`, what all items together draw on it, and the limits they meet there: nearly always one. */
-type Counter = { place: number; totalMicro: bigint; limits: Limit[] }
-/** Its place is counted from 1, as Lua does. */
-type Limit = { place: number; counter: Counter; limitMicro: bigint }
+type Counter = { place: number; totalMicro: bigint; limits: RequestedLimit[] }
+/** Its place is counted from 1, as Lua does. `windows`: of a rolling one; `places` of their counters among `counters`. */
+export type RequestedLimit = {
+  place: number
+  counter: Counter
+  limitMicro: bigint
+  windows: Windows | undefined
+  places: readonly (readonly number[])[] | undefined
+}
+
+type RollingLimit = { limit: RequestedLimit; key: CounterKey; windows: Windows }
 
 /** What Lua's numbers hold exactly. */
-const LARGE_IN_LUA = 10n ** 15n
+const LARGE_IN_LUA = 1e15
 
 /** Whoever asks again and again asks with the same object: see `counterOf` in prepare.ts. */
 const keyTexts = new WeakMap<CounterKey, string>()
@@ -26,8 +36,8 @@ const keyTexts = new WeakMap<CounterKey, string>()
 export function counterKey(counter: CounterKey): string {
   const known = keyTexts.get(counter)
   if (known !== undefined) return known
-  const { tenant, startMs, endMs, meter, subject } = counter
-  const text = `quota:{${tenant}}:used:${startMs}-${endMs}:${meter}:${subject}`
+  const { tenant, startMs, endMs, subject } = counter
+  const text = `quota:{${tenant}}:used:${startMs}-${endMs}:${meterOf(counter)}:${subject}`
   keyTexts.set(counter, text)
   return text
 }
@@ -36,18 +46,18 @@ export function requestOf(items: readonly QuotaItem[], nowMs: number): QuotaRequ
   const tenant = items[0]?.draws[0]?.counter.tenant ?? 0
   const counters: CounterKey[] = []
   const keys: string[] = []
-  const { limitOf, limits, gathered } = gatherLimits(counters, keys)
-  const drawsOn: number[] = []
+  const { limitOf, limits, gathered, rolling } = gatherLimits(counters, keys)
+  const drawsFor: RequestedLimit[] = []
   // Written by hand: lists for JSON.stringify would cost more than the text.
   let draws = ''
   for (const item of items) {
     if (item.draws.length === 0) throw notOfOneTenant()
     let separator = draws === '' ? '[[' : ',['
-    for (const { counter, micro, limitMicro } of item.draws) {
+    for (const { counter, micro, limitMicro, windows } of item.draws) {
       if (counter.tenant !== tenant) throw notOfOneTenant()
-      const limit = limitOf(counter, limitMicro)
+      const limit = limitOf(counter, limitMicro, windows)
       limit.counter.totalMicro += micro
-      drawsOn.push(limit.counter.place)
+      drawsFor.push(limit)
       draws += `${separator}${limit.place},${jsonOf(micro)}`
       separator = ','
     }
@@ -55,9 +65,10 @@ export function requestOf(items: readonly QuotaItem[], nowMs: number): QuotaRequ
   }
   const totals = gathered.map(({ totalMicro }) => jsonOf(totalMicro))
   const limitsOfCounters = limits.map(({ counter, limitMicro }) => `${counter.place + 1},${jsonOf(limitMicro)}`)
+  const windows = rolling.length > 0 ? readWindows(rolling, counters, keys) : ''
   const runs = placesOf(runsOf(tenant, items, nowMs), tenant, keys)
-  const head = `[[${totals.join()}],[${limitsOfCounters.join()}],[${runs.join()}]]`
-  return { counters, drawsOn, keys, args: [head, packMarks(items), `${draws}]`] }
+  const head = `[[${totals.join()}],[${limitsOfCounters.join()}],[${runs.join()}]${windows}]`
+  return { counters, drawsFor, keys, args: [head, packMarks(items), `${draws}]`] }
 }
 
 /** Keys of two tenants may lie in two slots, where no script reaches both: such a request is its caller's mistake. */
@@ -67,11 +78,12 @@ function notOfOneTenant(): RangeError {
 
 /** Draws share the object of their counter's key mostly, and are told apart by its text where they do not. */
 function gatherLimits(counters: CounterKey[], keys: string[]) {
-  const limits: Limit[] = []
+  const limits: RequestedLimit[] = []
   const gathered: Counter[] = []
   const byText = new Map<string, Counter>()
-  const latest = new Map<CounterKey, Limit>()
-  const find = (key: CounterKey, limitMicro: bigint): Limit => {
+  const latest = new Map<CounterKey, RequestedLimit>()
+  const rolling: RollingLimit[] = []
+  const find = (key: CounterKey, limitMicro: bigint, windows: Windows | undefined): RequestedLimit => {
     const text = counterKey(key)
     let counter = byText.get(text)
     if (!counter) {
@@ -80,21 +92,45 @@ function gatherLimits(counters: CounterKey[], keys: string[]) {
       keys.push(text)
       byText.set(text, counter)
     }
-    const known = counter.limits.find((one) => one.limitMicro === limitMicro)
-    if (known) return known
-    const limit = { place: limits.length + 1, counter, limitMicro }
+    for (const known of counter.limits) {
+      // As many windows of one bucket are the same ones.
+      if (known.limitMicro === limitMicro && known.windows?.length === windows?.length) return known
+    }
+    const limit: RequestedLimit = { place: limits.length + 1, counter, limitMicro, windows, places: undefined }
     limits.push(limit)
     counter.limits.push(limit)
+    if (windows) rolling.push({ limit, key, windows })
     return limit
   }
-  const limitOf = (key: CounterKey, limitMicro: bigint): Limit => {
+  const limitOf = (key: CounterKey, limitMicro: bigint, windows: Windows | undefined): RequestedLimit => {
     const known = latest.get(key)
-    if (known?.limitMicro === limitMicro) return known
-    const limit = find(key, limitMicro)
+    if (known?.limitMicro === limitMicro && known.windows === windows) return known
+    const limit = find(key, limitMicro, windows)
     latest.set(key, limit)
     return limit
   }
-  return { limitOf, limits, gathered }
+  return { limitOf, limits, gathered, rolling }
+}
+
+/** Adds the counters of windows that nobody draws on; of each rolling limit what ROLLING needs, as JSON. */
+function readWindows(rolling: readonly RollingLimit[], counters: CounterKey[], keys: string[]): string {
+  const places = new Map(keys.map((text, place) => [text, place]))
+  const placeOf = (key: CounterKey): number => {
+    const text = counterKey(key)
+    const known = places.get(text)
+    if (known !== undefined) return known
+    keys.push(text)
+    const place = counters.push(key) - 1
+    places.set(text, place)
+    return place
+  }
+  const drawnOn = counters.length
+  const parts = rolling.map(({ limit, key, windows }) => {
+    limit.places = windows.map((window) => window.map(placeOf))
+    const fromOne = limit.places.map((window) => `[${window.map((place) => place + 1).join()}]`)
+    return `[${limit.place},${livesMs(key) / 1_000},[${fromOne.join()}]]`
+  })
+  return `,${counters.length - drawnOn},[${parts.join()}]`
 }
 
 /** Adds the sets of the runs to the keys; three numbers for each run, see MARKS in quota-marks.lua.ts. */
@@ -112,6 +148,11 @@ function placesOf(runs: readonly Run[], tenant: TenantId, keys: string[]): numbe
 
 /** Small values are numbers in Lua, which are exact that far; larger ones are texts. */
 function jsonOf(micro: bigint): string {
-  if (micro < 0n) throw new RangeError(`A draw and a limit are not negative, and one is ${micro}`)
-  return micro < LARGE_IN_LUA ? String(Number(micro)) : `"${micro}"`
+  const value = Number(micro)
+  if (value < 0) throw new RangeError(`A draw and a limit are not negative, and one is ${micro}`)
+  if (value >= LARGE_IN_LUA) return `"${micro}"`
+  // Whole units, as nearly all are, are small numbers, whose text costs a quarter. The quotient of a number below 10^15
+  // is whole only if it is exact.
+  const whole = value / 1_000_000
+  return value > 0 && Number.isInteger(whole) ? `${whole}000000` : `${value}`
 }

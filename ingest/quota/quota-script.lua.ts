@@ -1,28 +1,31 @@
+import { COUNTER_TTL_MS } from './counter-life.ts'
 import { MARKS, MOST_VALUES } from './quota-marks.lua.ts'
 import { NUMBERS, SUBTRACT } from './quota-numbers.lua.ts'
 
-/** A counter unused for a day is loaded anew. */
-export const COUNTER_TTL_S = 24 * 3_600
+export const COUNTER_TTL_S = COUNTER_TTL_MS / 1_000
 
 /**
- * Shared by both scripts. KEYS are the counters, the sets of marks that are named by a time, and the two rotating sets.
- * ARGV[1] is JSON of three flat lists: `totals`, what all items together draw on each counter; `limits`, a counter and
- * its limit in turn; `runs`, see MARKS. ARGV[2] holds the marks. ARGV[3] is JSON of the draws of each item, a limit and
- * the amount in turn. Counters, limits and keys are counted from 1. In Redis every counter is a decimal text without
- * sign or leading zeros.
+ * Shared by the scripts that draw or give back. KEYS are the counters, the sets of marks that are named by a time, and
+ * the two rotating sets. ARGV[1] is JSON of three flat lists: `totals`, what all items together draw on each counter;
+ * `limits`, a counter and its limit in turn; `runs`, see MARKS. If limits are rolling, two more: how many counters follow
+ * that are only read, and of each such limit its place, for how many seconds its counter lives, and its windows, each the
+ * counters of it. ARGV[2] holds the marks. ARGV[3] is JSON of the draws of
+ * each item, a limit and the amount in turn. Counters, limits and keys are counted from 1. In Redis every counter is a
+ * decimal text without sign or leading zeros.
  *
  * Everything is read and checked before the first write: a script that fails has changed nothing.
  */
-const COMMON = `${NUMBERS}
+export const COMMON = `${NUMBERS}
 local head = cjson.decode(ARGV[1])
 local totals, limits, runs = head[1], head[2], head[3]
+local counters = #totals + (head[4] or 0)
 ${MARKS}
 local used = {}
 local before = {}
 local missing = {}
 local function readCounters()
-  for first = 1, #totals, ${MOST_VALUES} do
-    local values = redis.call('MGET', unpack(KEYS, first, math.min(first + ${MOST_VALUES} - 1, #totals)))
+  for first = 1, counters, ${MOST_VALUES} do
+    local values = redis.call('MGET', unpack(KEYS, first, math.min(first + ${MOST_VALUES} - 1, counters)))
     for i = 1, #values do
       local c, digits = first + i - 1, values[i]
       if not digits then
@@ -38,8 +41,15 @@ local function readCounters()
 end
 
 local changed = {}
+local livesS
+if head[5] then
+  livesS = {}
+  for _, one in ipairs(head[5]) do livesS[limits[2 * one[1] - 1]] = one[2] end
+end
 local function writeCounters()
-  for c in pairs(changed) do redis.call('SET', KEYS[c], text(used[c]), 'EX', '${COUNTER_TTL_S}') end
+  for c in pairs(changed) do
+    redis.call('SET', KEYS[c], text(used[c]), 'EX', livesS and livesS[c] or '${COUNTER_TTL_S}')
+  end
 end
 
 local failed = readCounters()
@@ -47,37 +57,59 @@ if failed then return failed end
 `
 
 /**
+ * What stands against a limit, by the place of its counter in `limits`; `of` are counters. Nothing has to be made for
+ * requests without rolling limits, where it is what the counter has.
+ */
+export const ROLLING = `
+local windows
+if head[5] then
+  windows = {}
+  for _, one in ipairs(head[5]) do windows[2 * one[1] - 1] = one[3] end
+end
+local function against(l, of)
+  local most = of[limits[l]]
+  for _, window in ipairs(windows and windows[l] or {}) do
+    local sum = 0
+    for _, c in ipairs(window) do sum = add(sum, of[c]) end
+    if above(sum, most) then most = sum end
+  end
+  return most
+end
+`
+
+/**
  * Decides all items in order, as `decide` in quota-store.ts does; ARGV[4] is '1' to enforce. Answers the places of
  * missing counters, or one letter per item (s: seen before, t: taken, o: taken although it does not fit, n: not taken)
- * and the counters as they were before.
+ * and the counters as they were before: one text, because the client takes a reply apart piece by piece.
  *
  * Nearly always no item was seen before and all fit together; then each fits in its turn too, and the draws need not be
  * read one by one. Only the setting of the marks shows whether an identity stands twice in the request. If so the items
  * are decided one by one, and all marks are already set as they will be: one copy of each is taken.
  */
-export const DRAW_SCRIPT = `${COMMON}
-if #missing > 0 then return { missing, '', {} } end
+export const DRAW_SCRIPT = `${COMMON}${ROLLING}
+if #missing > 0 then return { missing, '', '' } end
 local stands = marksThatStand()
 
 local allFit = next(stands) == nil
+local sums = {}
+for c = 1, #totals do sums[c] = add(used[c], totals[c]) end
+for c = #totals + 1, counters do sums[c] = used[c] end
 for l = 1, #limits, 2 do
-  local c = limits[l]
-  if allFit and above(add(used[c], totals[c]), limits[l + 1]) then allFit = false end
+  local sum = windows and against(l, sums) or sums[limits[l]]
+  if allFit and above(sum, limits[l + 1]) then allFit = false end
 end
 
 if allFit and setMarks() == #marks then
-  for c = 1, #totals do
-    used[c] = add(used[c], totals[c])
-    changed[c] = true
-  end
+  used = sums
+  for c = 1, #totals do changed[c] = true end
   writeCounters()
-  return { missing, string.rep('t', #marks), before }
+  return { missing, string.rep('t', #marks), table.concat(before, ' ') }
 end
 
 local function fits(draws)
   for d = 1, #draws, 2 do
     local l = 2 * draws[d]
-    if above(add(used[limits[l - 1]], draws[d + 1]), limits[l]) then return false end
+    if above(add(against(l - 1, used), draws[d + 1]), limits[l]) then return false end
   end
   return true
 end
@@ -104,7 +136,7 @@ for i, draws in ipairs(cjson.decode(ARGV[3])) do
 end
 setMarks(taken)
 writeCounters()
-return { missing, table.concat(states), before }
+return { missing, table.concat(states), table.concat(before, ' ') }
 `
 
 /**

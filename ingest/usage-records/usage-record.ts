@@ -2,6 +2,7 @@ import { Problem } from '../../schemas/http/problem.ts'
 import { isQuantityText, parseQuantity, tryQuantityFromJson } from '../../schemas/quantity.ts'
 import type { TenantConfig } from '../accept/config.ts'
 import type { EdgeMeter } from '../accept/meter-value.ts'
+import type { EventType } from '../event-types/avro-schema.ts'
 import { isObject, plainNumber } from '../event-types/json.ts'
 
 /** Usage as billing systems send it: so much on a meter, or the data of an event type. */
@@ -65,7 +66,13 @@ function dataOf(
   const type = config.types.get(meter.eventType)
   const forms = formsOf(quantity).map((form) => withValue(metadata, path, form))
   // The schema says whether it wants a number or decimal text; if it takes neither, it will say so of what was sent.
-  return forms.find((data) => type?.validate(data).ok) ?? withValue(metadata, path, quantity)
+  return forms.find((data) => takes(type, data, path)) ?? withValue(metadata, path, quantity)
+}
+
+/** Whether the schema finds no fault with what lies there; one elsewhere is not that of its form. */
+function takes(type: EventType | undefined, data: Record<string, unknown>, path: readonly string[]): boolean {
+  const checked = type?.validate(data)
+  return checked !== undefined && (checked.ok || checked.path !== ['data', ...path].join('.'))
 }
 
 /** Where the quantity of a sum lies; undefined where it is computed from more than one property. */

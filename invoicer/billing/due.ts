@@ -1,21 +1,26 @@
 import type { Period } from '../../schemas/time/period.ts'
 import { periodsFrom } from '../agreements/subscriptions/periods.ts'
-import type { Terms } from '../agreements/subscriptions/subscription.ts'
+import type { Phase } from '../agreements/subscriptions/phases.ts'
+import type { StoredPeriod, Terms } from '../agreements/subscriptions/subscription.ts'
 
-/** The boundaries of a period as they are stored with its subscription. */
-export type StoredPeriod = { startMs: number; endMs: number }
-
-/** A subscription with at least one period due, and what rating needs to know of it. */
-export type DueSubscription = {
+/** What rating needs to know of a subscription. `next` is its first period without an invoice, null after the last. */
+export type ToRate = {
   id: string
   customerId: string
   customerKey: string
   subjects: string[]
+  /** That of its start, and of every phase that has none of its own. */
   planId: string
+  /** In order; before the first it is active on its plan. null: there are none, as of most. */
+  phases: readonly Phase[] | null
+  /** Raised by every change of the subscription. */
+  revision: number
   graceMs: number
   terms: Terms
-  next: StoredPeriod
+  next: StoredPeriod | null
 }
+/** One with at least one period due. */
+export type DueSubscription = ToRate & { next: StoredPeriod }
 
 /**
  * Due periods in order, the period after them (undefined once the contract has ended), whether that is due too, and why
@@ -49,6 +54,13 @@ export function duePeriods(terms: Terms, stored: StoredPeriod, graceMs: number, 
     periods.push(period)
   }
   return { periods, next: undefined, more: false, mismatch: undefined }
+}
+
+/** A period of the past as it was billed. */
+export function billedPeriod(terms: Terms, stored: StoredPeriod): Period {
+  const [computed] = periodsFrom(terms, middleOf(stored))
+  if (computed !== undefined) return asStored(computed, stored, terms)
+  return { index: 0, ...stored, wholeStartMs: stored.startMs, wholeEndMs: stored.endMs }
 }
 
 /** An instant that lies in the same period before and after a change of clocks. */

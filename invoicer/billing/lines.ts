@@ -1,47 +1,111 @@
 import { Problem } from '../../schemas/http/problem.ts'
-import { roundToMinor } from '../../schemas/money.ts'
+import { moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
 import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
-import { isCut, type ProrationEntry, proratedMinor, prorationCut, prorationEntry, tierFlats } from './proration.ts'
-import type { BreakdownEntry, Price } from './rating/price.ts'
-import { rateCharge, rateExact } from './rating/rate.ts'
+import type { AdjustmentEntry, OneTimeEntry } from './items/invoice-item.ts'
+import {
+  isCut,
+  type Parts,
+  type ProrationEntry,
+  proratedMinor,
+  prorationCut,
+  prorationEntry,
+  settled,
+  shownAmount,
+  tierFlats,
+} from './proration.ts'
+import { bounded, discounted, trueUpMinor } from './rating/bounds.ts'
+import type { BreakdownEntry } from './rating/breakdown.ts'
+import type { Price } from './rating/price.ts'
+import { rateCharge, rateIncluded } from './rating/rate.ts'
+import type { LineTax } from './tax/tax.ts'
+import type { ProrationBasis, Span } from './unused.ts'
 import type { MeteredUsage } from './usage.ts'
 
-export type LineBreakdown = (BreakdownEntry | ProrationEntry)[]
+/** What a line lacks to the minimum of its charge. */
+export type TrueUpEntry = { type: 'true_up'; minimum_amount: string; amount: string }
+export type LineBreakdown = (BreakdownEntry | ProrationEntry | TrueUpEntry | OneTimeEntry | AdjustmentEntry)[]
 
-/** One charge makes one line. `usage` is what the line was made from; a flat price needs none. */
+/**
+ * One charge makes one line, and where that is below the charge's minimum a true-up line behind it. `usage` is what the
+ * line was made from; a flat price needs none, and a true-up was made from the line before it. `planId` says whose
+ * charge it is, `period` what it was served for: its own, which need not be that of the invoice.
+ */
 export type Line = {
+  planId: string
+  period: Span
   chargeKey: string
   description: string
   meter: string | null
   amountMinor: bigint
   breakdown: LineBreakdown
   usage: MeteredUsage | null
+  /** None: not yet; null: it corrects what was not taxed, and is not either. */
+  tax?: LineTax | null
+  /** When what is billed was agreed, if it is a one-time item. */
+  agreedAtMs?: number
+  /** Who billed what is corrected, if it is a correction and that had a legal entity. */
+  correctsOf?: string
+  /** What waited for the invoice, if the line is made from that. */
+  itemId?: string
 }
 export type Totals = { subtotalMinor: bigint; taxMinor: bigint; totalMinor: bigint; amountDueMinor: bigint }
-export type Draft = Totals & { lines: Line[] }
+/** `legalEntityId`: who issues it, of whom the numbers are; none: the tenant itself. */
+export type Draft = Totals & { lines: Line[]; legalEntityId?: string }
 
 /** What Postgres keeps in a bigint. */
 const MAX_MINOR = 2n ** 63n - 1n
 
 /**
- * The invoice of one period: every charge of the plan in its order, and the totals.
+ * One plan's share of a period: the parts it is charged for, rated together, and what its meters counted in them. Days
+ * are those of the customer's zone.
+ */
+export type Share = { plan: Plan<Price>; parts: Parts; usageOf: (meter: string) => MeteredUsage; zone: string }
+
+/** The invoice of one period on one plan. @throws Problem as `draftShares`. */
+export function draftInvoice(
+  plan: Plan<Price>,
+  period: Period,
+  usageOf: (meter: string) => MeteredUsage,
+  zone: string,
+): Draft {
+  return draftShares([{ plan, parts: [period], usageOf, zone }])
+}
+
+/**
+ * The invoice of one period: every charge of its plans, each by its own price, tiers and included units from zero, and
+ * the totals.
  * @throws Problem calculation_failed when the amounts cannot stand on an invoice; its subscription is then parked.
  */
-export function draftInvoice(plan: Plan<Price>, period: Period, usageOf: (meter: string) => MeteredUsage): Draft {
-  const lines = plan.charges.map((charge) => {
-    const usage = charge.meter === null ? null : usageOf(charge.meter)
-    const { amountMinor, breakdown } = rateLine(charge, usage, period, plan.currency)
-    const { key: chargeKey, name: description, meter } = charge
-    return { chargeKey, description, meter, amountMinor, breakdown, usage }
-  })
-  const subtotalMinor = lines.reduce((sum, line) => sum + line.amountMinor, 0n)
-  const taxMinor = 0n
-  const totalMinor = subtotalMinor + taxMinor
-  const draft = { lines, subtotalMinor, taxMinor, totalMinor, amountDueMinor: totalMinor }
+export function draftShares(shares: readonly Share[]): Draft {
+  const draft = untaxedDraft(shares.flatMap(linesOf))
   checkDraft(draft)
   return draft
+}
+
+/** Lines with their totals, before tax. */
+export function untaxedDraft(lines: Line[]): Draft {
+  const totalMinor = lines.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)
+  return { lines, subtotalMinor: totalMinor, taxMinor: 0n, totalMinor, amountDueMinor: totalMinor }
+}
+
+/** Every charge of the plan in its order. */
+function linesOf({ plan, parts, usageOf, zone }: Share): Line[] {
+  const lines: Line[] = []
+  const basis: ProrationBasis = { unit: plan.prorationBasis, zone }
+  const period = around(parts)
+  for (const charge of plan.charges) {
+    const usage = charge.meter === null ? null : usageOf(charge.meter)
+    const { amountMinor, breakdown } = rateLine(charge, usage, parts, basis, plan.currency)
+    const { key: chargeKey, name: description, meter } = charge
+    const line = { planId: plan.id, period, chargeKey, description, meter, amountMinor, breakdown, usage }
+    lines.push(line)
+    if (charge.price.minimum_amount === undefined) continue
+    const missing = trueUpLine(charge, line, parts, basis, plan.currency)
+    if (missing !== undefined) lines.push(missing)
+  }
+  return lines
 }
 
 /** The invariants of an invoice (design §4.6), checked on what will be stored. */
@@ -49,9 +113,6 @@ export function checkDraft(draft: Draft): void {
   const sumMinor = draft.lines.reduce((sum, line) => sum + line.amountMinor, 0n)
   if (sumMinor !== draft.subtotalMinor || draft.subtotalMinor + draft.taxMinor !== draft.totalMinor) {
     throw new Problem('calculation_failed', `Lines of ${sumMinor} and a total of ${draft.totalMinor} differ.`)
-  }
-  if (draft.totalMinor < 0n) {
-    throw new Problem('calculation_failed', `The total is negative (${draft.totalMinor}); there are no balances yet.`)
   }
   const amounts = [...draft.lines.map((line) => line.amountMinor), draft.totalMinor]
   if (amounts.some((amount) => amount > MAX_MINOR || amount < -MAX_MINOR)) {
@@ -69,25 +130,56 @@ export function checkDraft(draft: Draft): void {
 
 /**
  * The one rounding of a line. A flat price is prorated where the period is cut; usage never is, but the flat amounts of
- * its tiers are.
+ * its tiers are. Discount and maximum come after that.
  */
 function rateLine(
   charge: Charge<Price>,
   usage: MeteredUsage | null,
-  period: Period,
+  parts: Parts,
+  basis: ProrationBasis,
   currency: string,
 ): { amountMinor: bigint; breakdown: LineBreakdown } {
   const { price } = charge
   const quantity = usage?.quantity ?? ZERO
-  if (!isCut(period)) return rateCharge(price, quantity, currency)
-  const { exact, breakdown } = rateExact(price, quantity)
-  if (price.model === 'flat') {
-    const amount = parseQuantity(price.amount)
-    const entry = prorationEntry(amount, period)
-    return { amountMinor: proratedMinor(amount, period, currency), breakdown: [...breakdown, entry] }
-  }
-  const flats = tierFlats(breakdown)
-  if (flats.isZero()) return { amountMinor: roundToMinor(exact, currency), breakdown }
-  const amountMinor = roundToMinor(exact.plus(prorationCut(flats, period)), currency)
-  return { amountMinor, breakdown: [...breakdown, prorationEntry(flats, period)] }
+  if (!isCut(parts)) return rateCharge(price, quantity, currency)
+  const rated = rateIncluded(price, quantity)
+  const isFlat = price.model === 'flat'
+  const flats = isFlat ? rated.exact : tierFlats(rated.breakdown)
+  const shown = flats.isZero() && !isFlat ? [] : [prorationEntry(flats, parts, basis)]
+  const { exact, entries } = bounded(price, rated.exact.plus(prorationCut(flats, parts, basis)), shownAmount)
+  const breakdown = [...rated.breakdown, ...shown, ...entries]
+  if (!isFlat) return { amountMinor: roundToMinor(settled(exact), currency), breakdown }
+  // By difference, so that the parts of a period sum to the whole.
+  const partMinor = proratedMinor(discounted(price, rated.exact), parts, basis, currency)
+  return { amountMinor: atMost(price.maximum_amount, partMinor, currency), breakdown }
+}
+
+function atMost(maximum: string | undefined, amountMinor: bigint, currency: string): bigint {
+  if (maximum === undefined) return amountMinor
+  const maximumMinor = roundToMinor(parseQuantity(maximum), currency)
+  return amountMinor > maximumMinor ? maximumMinor : amountMinor
+}
+
+/** Minimum − line, the minimum prorated where the period is cut; undefined where nothing is missing. */
+function trueUpLine(
+  { name, price }: Charge<Price>,
+  line: Line,
+  parts: Parts,
+  basis: ProrationBasis,
+  currency: string,
+): Line | undefined {
+  const minimum = parseQuantity(price.minimum_amount ?? '0')
+  const minimumMinor = isCut(parts) ? proratedMinor(minimum, parts, basis, currency) : roundToMinor(minimum, currency)
+  const amountMinor = trueUpMinor(minimumMinor, line.amountMinor)
+  if (amountMinor === 0n) return undefined
+  const missing = formatQuantity(minimum.minus(moneyAsQuantity(line.amountMinor, currency)))
+  const entry: TrueUpEntry = { type: 'true_up', minimum_amount: formatQuantity(minimum), amount: missing }
+  const breakdown = isCut(parts) ? [entry, prorationEntry(minimum, parts, basis)] : [entry]
+  return { ...line, description: `${name} (minimum)`, amountMinor, breakdown, usage: null }
+}
+
+/** From the first part's start to the last one's end. */
+function around(parts: Parts): Span {
+  const [{ startMs, endMs }] = parts
+  return { startMs, endMs: parts.at(-1)?.endMs ?? endMs }
 }

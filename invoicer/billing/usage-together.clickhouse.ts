@@ -10,8 +10,8 @@ const SUBJECTS_PER_STATEMENT = 1_000
 const BYTES_PER_STATEMENT = 64 * 1024
 
 /**
- * The usage of each request over all its subjects at once, for meters whose quantities do not add up. All requests have
- * the same meter and period; one statement answers many of them.
+ * The usage of each request over all its subjects and parts at once, for meters whose quantities do not add up. All
+ * requests have the same meter, period and parts; one statement answers many of them.
  */
 export async function readTogether(
   store: ClickHouseStore,
@@ -32,10 +32,10 @@ export async function readTogether(
   return found
 }
 
-type Requests = [UsageRequest, ...UsageRequest[]]
+export type Requests = [UsageRequest, ...UsageRequest[]]
 
 /** A request is never cut, however many subjects it has, since its quantity is one: too many for a statement fail. */
-function partsOf(requests: readonly UsageRequest[]): Requests[] {
+export function partsOf(requests: readonly UsageRequest[]): Requests[] {
   const parts: Requests[] = []
   let [subjects, bytes] = [0, 0]
   for (const request of requests) {
@@ -54,19 +54,24 @@ function partsOf(requests: readonly UsageRequest[]): Requests[] {
   return parts
 }
 
+const WITHIN_PARTS = `
+  WHERE arrayExists((start_ms, end_ms) -> bucket >= toDateTime(intDiv(start_ms, 1000), 'UTC')
+    AND bucket < toDateTime(intDiv(end_ms, 1000), 'UTC'), {starts:Array(Int64)}, {ends:Array(Int64)})`
+
 async function readPart(
   store: ClickHouseStore,
   table: UsageTable,
   aggregated: Aggregated,
   requests: Requests,
 ): Promise<[string, MeteredUsage][]> {
-  const [{ startMs, endMs }] = requests
+  const [{ startMs, endMs, parts = [], averagedOverMs = endMs - startMs }] = requests
   const fromBefore = readsFromBefore(aggregated)
   const within = fromBefore ? 'bucket >= fromUnixTimestamp64Milli({start_ms:Int64})' : 'true'
+  const span = { startMs: '{start_ms:Int64}', endMs: '{end_ms:Int64}', overMs: '{over_ms:Int64}' }
   const pairs = requests.flatMap(({ subjects }, place) => [...new Set(subjects)].map((subject) => ({ subject, place })))
   const rows = await store.query<{ place: number; found: [string, string, string] }>(
     `SELECT place, [
-       toString(${quantityOf(aggregated, { startMs: '{start_ms:Int64}', endMs: '{end_ms:Int64}' })}),
+       toString(${quantityOf(aggregated, span)}),
        toString(sumIf(events, ${within})),
        toString(sumWithOverflowIf(digest, ${within}))
      ] AS found
@@ -75,11 +80,14 @@ async function readPart(
        SELECT pair.1 AS place, pair.2 AS subject
        FROM (SELECT arrayJoin(arrayZip({places:Array(UInt32)}, {subjects:Array(String)})) AS pair)
      ) AS asked USING (subject)
+     ${parts.length > 0 ? WITHIN_PARTS : ''}
      GROUP BY place`,
     {
       ...table.params,
       start_ms: startMs,
       end_ms: endMs,
+      over_ms: averagedOverMs,
+      ...(parts.length > 0 ? { starts: parts.map((part) => part.startMs), ends: parts.map((part) => part.endMs) } : {}),
       places: pairs.map(({ place }) => place),
       subjects: pairs.map(({ subject }) => subject),
     },

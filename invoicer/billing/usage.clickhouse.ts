@@ -1,61 +1,84 @@
-import { readAggregations } from '../../schemas/clickhouse/aggregations.clickhouse.ts'
+import { readChangedSubjects } from '../../schemas/clickhouse/changed-usage.clickhouse.ts'
 import { type UsageFilter, type UsageTable, withUsage } from '../../schemas/clickhouse/exact-usage.clickhouse.ts'
-import { type Aggregated, isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
+import { type Aggregated, addsUpInTime, isAdditive } from '../../schemas/clickhouse/quantity-of.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { subjectParts } from '../../schemas/clickhouse/subject-parts.ts'
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
-import { parseSum, ZERO } from '../../schemas/quantity.ts'
-import type { IdentityTotals, MeteredUsage, UsageReader, UsageRequest } from './usage.ts'
+import { parseSum } from '../../schemas/quantity.ts'
+import { rememberAggregations } from './aggregations.clickhouse.ts'
+import {
+  addUsage,
+  type IdentityTotals,
+  type MeteredUsage,
+  NO_USAGE,
+  type UsageReader,
+  type UsageRequest,
+} from './usage.ts'
+import { readAcrossPeriods } from './usage-across-periods.clickhouse.ts'
+import { inParts } from './usage-in-parts.ts'
 import { readTogether } from './usage-together.clickhouse.ts'
 
-/** Subjects named in one statement at most, by number and as text: ClickHouse refuses statements beyond 256 KiB. */
+/** Subjects named in one statement at most. */
 const SUBJECTS_PER_QUERY = 1_000
-const SUBJECT_BYTES_PER_QUERY = 128 * 1024
-/** What stands for one character in the statement's text as two. */
-const ESCAPED = /['\\\p{Cc}]/gu
-const NOTHING: MeteredUsage = { quantity: ZERO, events: 0, digest: 0n }
-const DIGEST_MODULUS = 1n << 128n
+/** Of a customer, to be read with others whose periods differ. */
+const MOST_ACROSS = 100
 
 /**
- * Reads exact usage: one statement for all requests of a period whose meters add up, since planning one takes longer
- * than reading what it finds. Where the usage of several subjects is not the sum of theirs, subjects are read together,
+ * Reads exact usage: one statement for all requests whose meters add up, since planning one takes longer than reading
+ * what it finds. Where the usage of several subjects is not the sum of theirs, subjects are read together,
  * request by request within a statement for each meter.
  */
 export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader {
+  const aggregationsOf = rememberAggregations(store)
   return {
     quantities: async (tenantId, knownBefore, requests) => {
-      const usage = new Map<string, MeteredUsage>(requests.map((request) => [request.key, NOTHING]))
-      const meters = [...new Set(requests.map((request) => request.meter))]
-      const aggregations = await readAggregations(store, tenantId, meters)
+      const usage = new Map<string, MeteredUsage>()
+      const meters = [...new Set(requests.map(meterOf))]
+      const aggregations = await aggregationsOf(tenantId, meters)
       // Postgres has the meter and ClickHouse not yet: usage that could not be read is never 0.
       const unknown = meters.find((meter) => !aggregations.has(meter))
       if (unknown !== undefined)
         throw new Problem('unavailable', `Meter ${unknown} is not known to the usage store yet: it is within seconds.`)
-      const addsUp = ({ meter }: UsageRequest) => isAdditive(aggregations.get(meter) as Aggregated)
+      const aggregatedOf = ({ meter }: UsageRequest) => aggregations.get(meter) as Aggregated
+      const addsUp = (request: UsageRequest) => isAdditive(aggregatedOf(request))
+      const { read, answersOf } = inParts(requests, (request) => addsUpInTime(aggregatedOf(request)))
       const asOfMs = knownBefore.getTime()
       const add = async (added: readonly UsageRequest[]): Promise<void> => {
         if (added.length === 0) return
         const meters = [...new Set(added.map(meterOf))]
         await withUsage(store, { tenant: tenantId, meters, asOfMs }, async (usageOf) => {
-          for (const alike of groupAlike(added, () => '')) {
+          const periods = groupAlike(added, () => '')
+          // One period is read by one statement; so are many, unless a customer has too many subjects for one.
+          const isAcross = ({ subjects }: UsageRequest) => periods.length > 1 && subjects.length <= MOST_ACROSS
+          const across = await readAcrossPeriods(store, usageOf, added.filter(isAcross))
+          for (const [key, found] of across) usage.set(key, found)
+          for (const alike of groupAlike(
+            added.filter((request) => !isAcross(request)),
+            () => '',
+          )) {
             const found = await readAdditive(store, usageOf, alike)
             for (const { key, meter, subjects } of alike) {
-              const usages = subjects.map((subject) => found.get(`${meter} ${subject}`) ?? NOTHING)
-              usage.set(key, usages.reduce(sumOf, NOTHING))
+              const usages = subjects.map((subject) => found.get(`${meter} ${subject}`) ?? NO_USAGE)
+              usage.set(key, usages.reduce(addUsage, NO_USAGE))
             }
           }
         })
       }
       const addTogether = async (alike: Requests): Promise<void> => {
-        const aggregated = aggregations.get(alike[0].meter) as Aggregated
+        const aggregated = aggregatedOf(alike[0])
         for (const [key, found] of await readTogether(store, tenantId, asOfMs, aggregated, alike)) usage.set(key, found)
       }
-      const others = requests.filter((request) => !addsUp(request))
+      const others = groupAlike(
+        read.filter((request) => !addsUp(request)),
+        ({ meter, parts, averagedOverMs }) => JSON.stringify([meter, parts, averagedOverMs]),
+      )
       // At once: the store bounds how many.
-      await Promise.all([add(requests.filter(addsUp)), ...groupAlike(others, meterOf).map(addTogether)])
-      return usage
+      await Promise.all([add(read.filter(addsUp)), ...others.map(addTogether)])
+      return answersOf(usage)
     },
     identityTotals: (tenantId, knownBefore) => readIdentityTotals(store, tenantId, knownBefore),
+    changed: (tenantId, changes) => readChangedSubjects(store, { tenant: tenantId, ...changes }),
   }
 }
 
@@ -83,29 +106,10 @@ async function readAdditive(
 ): Promise<Map<string, MeteredUsage>> {
   const [{ startMs: fromMs, endMs: toMs }] = alike
   const found = new Map<string, MeteredUsage>()
-  for (const subjects of partsOf([...new Set(alike.flatMap((request) => request.subjects))])) {
+  for (const subjects of subjectParts([...new Set(alike.flatMap((request) => request.subjects))], SUBJECTS_PER_QUERY)) {
     for (const [place, usage] of await readPart(store, usageOf({ fromMs, toMs, subjects }))) found.set(place, usage)
   }
   return found
-}
-
-/** Subjects in their order, in parts that fit a statement. */
-export function partsOf(subjects: readonly string[]): string[][] {
-  const parts: string[][] = []
-  let part: string[] = []
-  let partBytes = 0
-  for (const subject of subjects) {
-    // In the list each has two quotes and a comma.
-    const bytes = Buffer.byteLength(subject) + (subject.match(ESCAPED)?.length ?? 0) + 3
-    if (part.length === 0 || part.length === SUBJECTS_PER_QUERY || partBytes + bytes > SUBJECT_BYTES_PER_QUERY) {
-      part = []
-      partBytes = 0
-      parts.push(part)
-    }
-    part.push(subject)
-    partBytes += bytes
-  }
-  return parts
 }
 
 async function readPart(store: ClickHouseStore, usage: UsageTable): Promise<[string, MeteredUsage][]> {
@@ -139,12 +143,4 @@ async function readIdentityTotals(
   const [row] = rows
   if (row === undefined) throw new Problem('calculation_failed', 'The usage store did not count its identities.')
   return { events: Number(row.events_text), digest: BigInt(row.digest_text) }
-}
-
-function sumOf(a: MeteredUsage, b: MeteredUsage): MeteredUsage {
-  return {
-    quantity: a.quantity.plus(b.quantity),
-    events: a.events + b.events,
-    digest: (a.digest + b.digest) % DIGEST_MODULUS,
-  }
 }

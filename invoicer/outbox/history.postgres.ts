@@ -5,9 +5,28 @@ import { idOrNull, type Page } from '../transaction.ts'
 /** EPIC-6: everything that happens in billing. A name is never changed. */
 export type BillingEventName =
   | 'customer.created'
+  | 'customer.updated'
+  | 'legal_entity.created'
+  | 'legal_entity.updated'
+  | 'tax_rate.created'
   | 'plan.created'
+  | 'plan.version_created'
   | 'subscription.created'
+  | 'subscription.updated'
   | 'subscription.parked'
+  | 'budget.set'
+  | 'budget.removed'
+  | 'spend.threshold_reached'
+  | 'credit.granted'
+  | 'credit.drawn'
+  | 'credit.expired'
+  | 'credit.thresholds_set'
+  | 'credit.threshold_reached'
+  | 'usage.adjusted'
+  | 'invoice_item.created'
+  | 'invoice_item.deleted'
+  | 'credit_note.issued'
+  | 'balance.changed'
   | 'billing_run.opened'
   | 'billing_run.failed'
   | 'billing_run.completed'
@@ -34,7 +53,12 @@ export type BillingEvent = {
 }
 
 /** Others are told of these: they are in the outbox as well. */
-const PUBLISHED: ReadonlySet<BillingEventName> = new Set(['subscription.created', 'invoice.finalised', 'invoice.paid'])
+const PUBLISHED: ReadonlySet<BillingEventName> = new Set([
+  'subscription.created',
+  'subscription.updated',
+  'invoice.finalised',
+  'invoice.paid',
+])
 
 /** In the transaction that made it happen; what is published goes into the outbox with it. */
 export async function insertBillingEvents(

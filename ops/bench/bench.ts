@@ -1,6 +1,7 @@
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { packageRoot } from '../../schemas/files.ts'
 import { startGuard } from '../stack/guard.ts'
 import { type Stack, startStack } from '../stack/stack.ts'
 import { startChild } from './child.ts'
@@ -12,7 +13,7 @@ import { withTable } from './readme.ts'
 import { mergeResults, type Result, tableOf } from './result.ts'
 import type { Sizes } from './sizes.ts'
 
-const README = new URL('../../README.md', import.meta.url)
+const README = join(packageRoot(), 'README.md')
 
 /** Returns the exit code. */
 async function main(argv: string[]): Promise<number> {

@@ -28,7 +28,7 @@ export async function putCatalog(deps: CatalogDeps): Promise<TenantId> {
 export async function openEdge(deps: CatalogDeps, tenantId: TenantId): Promise<string> {
   for (const subject of ALL_SUBJECTS)
     await putLimit(deps, tenantId, { subject, meter: METERS[0] ?? '', limit: LIMIT, window: 'month' })
-  const permissions = ['billing:usage:create', 'billing:usage:read']
+  const permissions = ['billing:usage:create', 'billing:usage:read', 'billing:quotas:read']
   const wanted = { tenant: TENANT, permissions, grantor: 'owner' as const }
   return (await createKey(wanted, deps.pool, randomBytes)).key
 }

@@ -9,16 +9,20 @@ import { invoicer } from './invoicer/invoicer.ts'
 import { log } from './log/log.ts'
 import { freshness } from './paced/freshness.ts'
 import { late } from './paced/late.ts'
+import { latency } from './paced/latency.ts'
 import { memory } from './paced/memory.ts'
 import { opaque } from './paced/opaque.ts'
 import { stopKeptWorld } from './paced/world.ts'
+import { quota } from './quota/quota.ts'
 
 const RUN: Record<FigureName, Figure> = {
   edge,
+  quota,
   log,
   insert,
   pump,
   invoicer,
+  latency,
   late,
   opaque,
   freshness,

@@ -20,10 +20,12 @@ export type Figure = (input: FigureInput) => Promise<Line[]>
 /** In the order in which an event passes, then what only shows over time or over history. */
 export const FIGURES = [
   'edge',
+  'quota',
   'log',
   'insert',
   'pump',
   'invoicer',
+  'latency',
   'late',
   'opaque',
   'freshness',
@@ -36,7 +38,7 @@ export type FigureName = (typeof FIGURES)[number]
 /** Those that have no embedded side: there the aggregator shares its process with everything else. */
 export const SERVERS_ONLY: readonly FigureName[] = ['pump', 'late', 'opaque', 'freshness']
 /** Those under a load that comes as a clock says. In a smoke run they share a process, and in it a world. */
-export const PACED: readonly FigureName[] = ['late', 'opaque', 'freshness', 'memory']
+export const PACED: readonly FigureName[] = ['latency', 'late', 'opaque', 'freshness', 'memory']
 /** Those about one store with much history: the embedded one is the one that the product itself has to keep quick. */
 export const EMBEDDED_ONLY: readonly FigureName[] = ['growth', 'usage']
 

@@ -4,20 +4,20 @@ export type Mode = 'embedded' | 'servers'
 
 /** What a process used while it did the work of one round. */
 export type Reading = { cpuUs: number; wallMs: number }
-/** One side's round: so many units (events, invoices), and what each named process used for them. */
+/** One side's round: so many units (events, requests, invoices), and what each named process used for them. */
 export type Sample = { units: number; readings: Record<string, Reading> }
 /** Both sides do the same work, with the same data. */
 export type Round = { product(): Promise<Sample>; floor(): Promise<Sample> }
 
 /** Shown beside the figure, never asserted: a busy machine would decide. */
-export type Target = { cpuUsAtMost: number } | { perSecondAtLeast: number }
+export type Target = { cpuUsAtMost: number } | { ratioAtMost: number } | { perSecondAtLeast: number }
 
 export type Subject = {
   mode: Mode
   figure: string
   /** What the floor is. */
   floor: string
-  unit: 'event' | 'invoice'
+  unit: 'event' | 'request' | 'invoice'
   /** By the name of the process. */
   targets?: Record<string, Target>
 }

@@ -85,6 +85,7 @@ function lineOf(row: Row): string {
 
 function targetText(target: Target): string {
   if ('cpuUsAtMost' in target) return `≤ ${target.cpuUsAtMost} µs`
+  if ('ratioAtMost' in target) return `≤ ${target.ratioAtMost}×`
   return `≥ ${target.perSecondAtLeast.toLocaleString('en')}/s`
 }
 

@@ -1,12 +1,13 @@
 import type { TenantId } from '../../schemas/http/door.ts'
 import { type Running, runRoles } from '../cli/run-roles.ts'
-import { type Env, kafkaSettingsOf, ROLES, type Role, serversOf } from '../cli/settings.ts'
+import { defaultPlanOf, type Env, kafkaSettingsOf, ROLES, type Role, serversOf } from '../cli/settings.ts'
 import { productVersion } from '../cli/version.ts'
 import { createLogger } from '../host/logger.ts'
 import { openEdge, putCatalog } from './catalog.ts'
 import { answerParent } from './child.ts'
 import { jsThreadCpuUs, ownCpuUs } from './cpu.ts'
 import { type WatchedPostgres, watchPostgres } from './embedded-postgres.ts'
+import { memoryNow } from './memory-now.ts'
 
 export type RoleInput = { role: Role | 'all'; env: Env; folder: string }
 export type RoleStarted = { url: string; tenantId: TenantId; key: string; log: { topic: string } | undefined }
@@ -25,6 +26,7 @@ async function start({ role, env, folder }: RoleInput): Promise<RoleStarted> {
     host: '127.0.0.1',
     port: 0,
     enforceQuota: true,
+    defaultPlan: defaultPlanOf(env),
     cron: undefined,
     version: productVersion(),
     logger: createLogger(),
@@ -47,7 +49,7 @@ answerParent(
     start: (input) => start(input as RoleInput),
     cpu: ownCpuUs,
     jsCpu: jsThreadCpuUs,
-    rss: () => process.memoryUsage.rss(),
+    memory: memoryNow,
   },
   stop,
 )

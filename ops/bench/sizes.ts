@@ -5,6 +5,12 @@ export type Sizes = Repetition & {
   /** Requests of 100 events, and of one. */
   edgeBatches: number
   edgeSingles: number
+  /** Questions about a quota a round, and at an even rate for so long. */
+  checks: number
+  checksPerSecond: number
+  checkSeconds: number
+  /** Requests of 100 events with a limit, and as many without. */
+  quotaBatches: number
   logEvents: number
   /** Inserts a round, each of as many events as the pump reads at once. */
   inserts: number
@@ -14,6 +20,9 @@ export type Sizes = Repetition & {
   /** Load that comes as a clock says: so many events a second for so long. */
   pacedPerSecond: number
   pacedSeconds: number
+  /** Requests of one event. */
+  singlesPerSecond: number
+  singlesSeconds: number
   opaquePerSecond: number
   opaqueSeconds: number
   /** After the load, for what is rebuilt later: a slice closes after 10 s and settles for 15, a shard waits for 60. */
@@ -37,6 +46,10 @@ const DEFAULT: Sizes = {
   rounds: 5,
   edgeBatches: 1_000,
   edgeSingles: 5_000,
+  checks: 20_000,
+  checksPerSecond: 5_000,
+  checkSeconds: 30,
+  quotaBatches: 1_500,
   logEvents: 100_000,
   inserts: 4,
   eventsPerInsert: 32_000,
@@ -44,6 +57,8 @@ const DEFAULT: Sizes = {
   subscriptions: 5_000,
   pacedPerSecond: 10_000,
   pacedSeconds: 30,
+  singlesPerSecond: 4_000,
+  singlesSeconds: 30,
   opaquePerSecond: 5_000,
   opaqueSeconds: 60,
   settleSeconds: 45,
@@ -79,6 +94,10 @@ const SMOKE: Sizes = {
   rounds: 1,
   edgeBatches: 20,
   edgeSingles: 50,
+  checks: 100,
+  checksPerSecond: 200,
+  checkSeconds: 1,
+  quotaBatches: 10,
   logEvents: 2_000,
   inserts: 1,
   eventsPerInsert: 1_000,
@@ -86,6 +105,8 @@ const SMOKE: Sizes = {
   subscriptions: 20,
   pacedPerSecond: 1_000,
   pacedSeconds: 2,
+  singlesPerSecond: 200,
+  singlesSeconds: 1,
   opaquePerSecond: 1_000,
   opaqueSeconds: 2,
   settleSeconds: 0,

@@ -6,9 +6,14 @@ import { afterEndedLogs } from '../../ingest/append/ended-logs.ts'
 import { createKafkaLogWriter } from '../../ingest/append/event-log.kafka.ts'
 import { createLmdbLogWriter } from '../../ingest/append/event-log.lmdb.ts'
 import type { EventLogWriter } from '../../ingest/append/event-log.ts'
+import { createLmdbBillingCache } from '../../ingest/billing-cache/billing-cache.lmdb.ts'
+import { createRedisBillingCache } from '../../ingest/billing-cache/billing-cache.redis.ts'
+import type { BillingCache } from '../../ingest/billing-cache/billing-cache.ts'
 import { createLmdbQuotaStore } from '../../ingest/quota/quota-store.lmdb.ts'
 import { createRedisQuotaStore, openRedis, redisReady } from '../../ingest/quota/quota-store.redis.ts'
 import type { QuotaStore } from '../../ingest/quota/quota-store.ts'
+import { createClickHouseEventReader } from '../../invoicer/billing/explain/events.clickhouse.ts'
+import type { EventReader } from '../../invoicer/billing/explain/events.ts'
 import type { Progress } from '../../invoicer/billing/run/steps.ts'
 import { createClickHouseUsageReader } from '../../invoicer/billing/usage.clickhouse.ts'
 import type { UsageReader } from '../../invoicer/billing/usage.ts'
@@ -26,6 +31,8 @@ import type { Undo } from './undo.ts'
 export type Ports = {
   writer: EventLogWriter | undefined
   quota: QuotaStore | undefined
+  /** Beside the counters. */
+  billingCache: BillingCache | undefined
   reader: EventLogReader | undefined
   /** Of logs that the present one followed. */
   endedReaders: EventLogReader[]
@@ -34,6 +41,8 @@ export type Ports = {
   /** Of whoever asks. */
   reads: ClickHouseStore
   usage: UsageReader
+  /** What was sent, past the rollups. */
+  events: EventReader
   gateway: Gateway
   progressOf: ((tenantId: TenantId, runId: string) => Progress) | undefined
 }
@@ -46,14 +55,17 @@ const groupOf = (topic: string) => `tallyline-aggregators-${topic}`
 export async function openPorts(options: StoresOptions, stores: Stores, now: () => number, undo: Undo): Promise<Ports> {
   const runs = (role: Role) => options.roles.includes(role)
   const { store, reads } = stores
+  const counters = runs('ingest') ? await openQuota(options, stores, now, undo) : undefined
   return {
     writer: runs('ingest') ? await openWriter(stores, now, undo) : undefined,
-    quota: runs('ingest') ? await openQuota(options, stores, now, undo) : undefined,
+    quota: counters?.quota,
+    billingCache: counters?.billingCache,
     reader: runs('aggregator') ? openReader(options, stores) : undefined,
     endedReaders: runs('aggregator') ? openEndedReaders(options, stores) : [],
     store,
     reads,
     usage: createClickHouseUsageReader(reads),
+    events: createClickHouseEventReader(reads),
     gateway: manualGateway,
     progressOf: undefined,
   }
@@ -107,13 +119,16 @@ async function openQuota(
   { lmdb }: Stores,
   now: () => number,
   undo: Undo,
-): Promise<QuotaStore> {
-  if (!redisUrl) return createLmdbQuotaStore(there(lmdb).quota, now)
+): Promise<{ quota: QuotaStore; billingCache: BillingCache }> {
+  if (!redisUrl) {
+    const db = there(lmdb).quota
+    return { quota: createLmdbQuotaStore(db, now), billingCache: createLmdbBillingCache(db, now) }
+  }
   const client = openRedis(redisUrl, { onError: (error) => logger.warn({ error }, 'Redis is away') })
-  const store = createRedisQuotaStore(client, logger)
-  undo.add(() => store.close())
+  const quota = createRedisQuotaStore(client, logger)
+  undo.add(() => quota.close())
   await redisReady(client, redisUrl)
-  return store
+  return { quota, billingCache: createRedisBillingCache(client) }
 }
 
 function there<T>(opened: T | undefined): T {

@@ -4,6 +4,7 @@ import { Registry } from 'prom-client'
 import { v7 as newId } from 'uuid'
 import { buildAggregator } from '../../aggregator/aggregator.ts'
 import { buildIngest } from '../../ingest/ingest.ts'
+import type { MailSettings } from '../../ingest/webhooks/mail-settings.ts'
 import { buildInvoicer } from '../../invoicer/invoicer.ts'
 import type { App, TenantId } from '../../schemas/http/door.ts'
 import { createAuthenticator } from '../access/authenticate.ts'
@@ -21,6 +22,11 @@ export type RunOptions = StoresOptions & {
   host: string
   port: number
   enforceQuota: boolean
+  defaultPlan: string
+  /** Webhooks may go to private addresses, and without TLS. */
+  allowPrivateWebhooks?: boolean
+  /** The mail server that webhooks may go through. */
+  mail?: MailSettings | undefined
   cron: string | undefined
   version: string
   logger: Logger
@@ -95,17 +101,21 @@ function ingestPart(
   metrics: Registry,
   now: () => number,
 ): Part[] {
-  const { writer, quota, reads: usage } = ports
-  if (!writer || !quota) return []
-  const { enforceQuota, logger } = options
+  const { writer, quota, billingCache, reads: usage } = ports
+  if (!writer || !quota || !billingCache) return []
+  const { enforceQuota, defaultPlan, allowPrivateWebhooks = false, mail, logger } = options
   const role = buildIngest({
     app,
     withRawBodies,
     pool: stores.pool,
     writer,
     quota,
+    billingCache,
     usage,
     enforceQuota,
+    defaultPlan,
+    allowPrivateWebhooks,
+    mail,
     kafkaInputs: kafkaInputsOf(options),
     logger,
     metrics,
@@ -149,9 +159,9 @@ function invoicerPart(
   now: () => number,
 ): Part[] {
   if (!options.roles.includes('invoicer')) return []
-  const { usage, gateway, progressOf } = ports
+  const { usage, events, gateway, progressOf } = ports
   const { logger, cron } = options
   const means = { now, newId, cron, ...(progressOf ? { progressOf } : {}) }
-  const role = buildInvoicer({ app, pool: stores.pool, usage, gateway, logger, metrics, ...means })
+  const role = buildInvoicer({ app, pool: stores.pool, usage, events, gateway, logger, metrics, ...means })
   return [{ ...role, configChanged: () => undefined, checks: [] }]
 }

@@ -7,11 +7,14 @@ import { hasKeys } from '../access/keys.postgres.ts'
 import { createLogger } from '../host/logger.ts'
 import { type Running, runRoles } from './run-roles.ts'
 import {
+  allowPrivateWebhooksOf,
   cronOf,
   dataFolderOf,
+  defaultPlanOf,
   type Env,
   enforceQuotaOf,
   kafkaSettingsOf,
+  mailOf,
   portOf,
   ROLES,
   type Role,
@@ -28,7 +31,11 @@ const SETTINGS = `Settings come from the environment:
                      each switches its store from embedded to that server
   KAFKA_INPUT_PREFIX tallyline-input. (tenants' own topics: <prefix><tenant>.<name>); off: none is read
   TALLYLINE_DATA     ./.tallyline, for embedded stores
+  BILLING_TIER_DEFAULT  basic; the plan whose entitlements hold for subjects without a subscription
   QUOTA_ENFORCEMENT  true; false records usage beyond a limit instead of refusing it
+  WEBHOOK_ALLOW_PRIVATE  false; true lets webhooks go to private addresses, and without TLS
+  SMTP_URL           smtp://user:password@host:587 or smtps://…:465, for webhooks that go by mail
+  MAIL_FROM          the address that they come from; both or neither
   BILLING_CRON       5 * * * *  (UTC); off: billing runs only on demand
   LOG_LEVEL          info; JSON lines on stderr
 `
@@ -68,6 +75,9 @@ export async function serveCommand(
       host: env.HOST || '127.0.0.1',
       port,
       enforceQuota: enforceQuotaOf(env),
+      defaultPlan: defaultPlanOf(env),
+      allowPrivateWebhooks: allowPrivateWebhooksOf(env),
+      mail: mailOf(env),
       cron: cronOf(env),
       onLost: lost,
       version: productVersion(),

@@ -1,3 +1,5 @@
+import { type MailSettings, mailSettingsOf } from '../../ingest/webhooks/mail-settings.ts'
+
 export type Env = Record<string, string | undefined>
 
 export const ROLES = ['ingest', 'aggregator', 'invoicer'] as const
@@ -61,9 +63,31 @@ export function portOf(env: Env, fallback = 8081): number {
 
 /** QUOTA_ENFORCEMENT: false records beyond a limit without refusing. */
 export function enforceQuotaOf(env: Env): boolean {
-  const text = env.QUOTA_ENFORCEMENT || 'true'
-  if (text !== 'true' && text !== 'false') throw new Error(`QUOTA_ENFORCEMENT is '${text}': it must be true or false`)
+  return isTrue(env, 'QUOTA_ENFORCEMENT', 'true')
+}
+
+/** WEBHOOK_ALLOW_PRIVATE: true lets webhooks go to private addresses, and without TLS. */
+export function allowPrivateWebhooksOf(env: Env): boolean {
+  return isTrue(env, 'WEBHOOK_ALLOW_PRIVATE', 'false')
+}
+
+/** SMTP_URL and MAIL_FROM: the mail server that webhooks may go through. */
+export function mailOf(env: Env): MailSettings | undefined {
+  const { SMTP_URL: url, MAIL_FROM: from } = env
+  if (!url && !from) return undefined
+  if (!url || !from) throw new Error(`${url ? 'MAIL_FROM' : 'SMTP_URL'} is not set: mail needs SMTP_URL and MAIL_FROM`)
+  return mailSettingsOf(url, from)
+}
+
+function isTrue(env: Env, name: string, fallback: 'true' | 'false'): boolean {
+  const text = env[name] || fallback
+  if (text !== 'true' && text !== 'false') throw new Error(`${name} is '${text}': it must be true or false`)
   return text === 'true'
+}
+
+/** BILLING_TIER_DEFAULT: the plan whose entitlements hold for subjects without a subscription (HC-4). */
+export function defaultPlanOf(env: Env): string {
+  return env.BILLING_TIER_DEFAULT || 'basic'
 }
 
 /** BILLING_CRON (UTC): when billing runs start by themselves; 'off': only on demand. Every hour when not given. */

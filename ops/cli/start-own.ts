@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createOperatorKey } from '../access/create-key.ts'
 import { createLogger } from '../host/logger.ts'
 import { runRoles } from './run-roles.ts'
-import { dataFolderOf, type Env, kafkaSettingsOf, ROLES, serversOf } from './settings.ts'
+import { dataFolderOf, defaultPlanOf, type Env, kafkaSettingsOf, ROLES, serversOf } from './settings.ts'
 import { productVersion } from './version.ts'
 
 /** An instance on a free port and TALLYLINE_DATA with an operator key of its own; prints nothing. */
@@ -16,6 +16,7 @@ export async function startOwn(env: Env): Promise<{ url: string; apiKey: string;
     host: '127.0.0.1',
     port: 0,
     enforceQuota: true,
+    defaultPlan: defaultPlanOf(env),
     cron: undefined,
     onLost: () => undefined,
     version: productVersion(),

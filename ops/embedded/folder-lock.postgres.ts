@@ -33,11 +33,12 @@ export async function lockFolder(
     application_name: 'tallyline folder lock',
     keepAlive: true,
   })
-  await client.connect()
   let released = false
+  // Heard before it is connected: Postgres may end it with the very bytes that say it is ready.
   client.on('error', (error) => {
     if (!released) onLost(error)
   })
+  await client.connect()
   for (let triedMs = 0; triedMs <= TRY_FOR_MS; triedMs += TRY_EVERY_MS) {
     const { rows } = await client.query<{ taken: boolean }>('SELECT pg_try_advisory_lock($1, $2) AS taken', [
       FOLDER_LOCK,

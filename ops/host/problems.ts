@@ -47,7 +47,7 @@ export function toProblem(error: unknown): Problem {
 
 /** Answers with the problem document, and logs what is our fault. */
 export function sendProblem(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = toProblem(error)
+  const problem = asPromised(toProblem(error), request.routeOptions?.config?.failsAs)
   const document: Record<string, unknown> = problemDocument(problem)
   const { status } = PROBLEM_CODES[problem.code]
   if (status >= 500) {
@@ -62,6 +62,12 @@ export function sendProblem(error: unknown, request: FastifyRequest, reply: Fast
     .type('application/problem+json')
     .serializer((payload: unknown) => JSON.stringify(payload))
     .send(document)
+}
+
+/** A route may have promised how what fails unforeseen is called. */
+function asPromised(problem: Problem, code: ProblemCode | undefined): Problem {
+  if (code === undefined || PROBLEM_CODES[problem.code].status !== 500) return problem
+  return new Problem(code, problem.message, { ...problem.options, cause: problem.cause })
 }
 
 export function sendNotFound(request: FastifyRequest, reply: FastifyReply): FastifyReply {

@@ -3,16 +3,16 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
+import { packageRoot } from '../../schemas/files.ts'
 import type { Guard } from './guard.ts'
 import { startProcess } from './own-process.ts'
 import { stackPort } from './ports.ts'
 import { type KafkaServer, withFields } from './server.ts'
 
 const run = promisify(execFile)
-const POM = fileURLToPath(new URL('./kafka/pom.xml', import.meta.url))
+const POM = join(packageRoot(), 'ops/stack/kafka/pom.xml')
 
 /** One Kafka broker that is its own controller (KRaft), with the broker's own defaults where one node allows them. */
 export async function startKafka(folder: string, guard: Guard): Promise<KafkaServer> {

@@ -21,7 +21,8 @@ export type UsageTable = { sql: string; params: ClickHouseParams }
 const MAX_LIVE = 8_000
 /** Rows from the events of `usage_shards`: of meters and shards that are plain, and of any. */
 export const PLAIN_USAGE = `usage_from_events(tenant = {usage_tenant:UInt32}, shards = {usage_shards:Array(UInt64)},
-  as_of_ms = {usage_as_of_ms:Int64}, definitions = {usage_definitions:String})`
+  subjects = {usage_subjects:Array(String)}, everybody = {usage_everybody:UInt8}, as_of_ms = {usage_as_of_ms:Int64},
+  definitions = {usage_definitions:String})`
 export const ANY_USAGE = `usage_rows(tenant = {usage_tenant:UInt32}, meter = {usage_asked:String},
   as_of_ms = {usage_as_of_ms:Int64}, shards = {usage_shards:Array(UInt64)})`
 const COLUMNS = 'meter, shard, subject, bucket, group_values, quantity, events, digest, item, last_key'

@@ -1,11 +1,19 @@
 /** What decides how the rows of a meter come to one quantity; '' or undefined: none. */
 export type Aggregated = { aggregation: string; window?: string | undefined; percentile?: string | undefined }
-/** SQL of the two ends of the time that is asked for, in ms; they may be columns that the rows are grouped by. */
-export type Span = { startMs: string; endMs: string }
+/**
+ * SQL of the two ends of the time that is asked for, in ms; they may be columns that the rows are grouped by. A level is
+ * averaged over `overMs`, by default that time: what asks for a part of a period gives the period's.
+ */
+export type Span = { startMs: string; endMs: string; overMs?: string }
 
 /** Whether the quantity of several groups of rows is the sum of theirs. */
 export function isAdditive({ aggregation }: Aggregated): boolean {
   return aggregation === 'sum' || aggregation === 'count'
+}
+
+/** Whether the quantity of times apart is the sum of theirs, a level averaged over the same time in each. */
+export function addsUpInTime({ aggregation }: Aggregated): boolean {
+  return isAdditive({ aggregation }) || aggregation === 'time_weighted_sum'
 }
 
 /** Whether what was before the time that is asked for counts in it: then all rows before its end are to be read. */
@@ -56,29 +64,13 @@ function nearestRank(percentile: string): string {
 }
 
 /**
- * Σ level × the time it lasted ÷ the whole time. Each subject and group is a series with a level of its own, and they
- * add up. A level lasts until the next one; the later known of two at one instant stands, since the earlier lasts no
- * time. Of the changes before the time that is asked for only each series' last is kept: a change lies before many
- * windows, and keeping it in each of them would take memory for changes × windows.
+ * Σ level × the time it lasted ÷ the time it is averaged over. A row is a change of the level, which counts from its
+ * instant on, or from the start if it lies before, to the end: so each adds up by itself, in any order, over subjects and
+ * groups.
  */
-function timeWeighted({ startMs, endMs }: Span): string {
-  // Exact where a hash would nearly be; a map's key is no tuple.
-  const series = 'toJSONString(tuple(subject, group_values))'
-  const at = 'toInt64OrZero(item)'
-  const before = `maxMapIf(map(${series}, tuple(${at}, last_key, quantity)), ${at} < toInt64(${startMs}))`
-  const since = `groupArrayIf(tuple(${series}, ${at}, last_key, quantity), ${at} >= toInt64(${startMs}))`
-  const last = `tuple('', toInt64(${endMs}), toUInt256(0), toDecimal256(0, 12))`
+function timeWeighted({ startMs, endMs, overMs = `toInt64(${endMs}) - toInt64(${startMs})` }: Span): string {
+  const lastsMs = `toInt64(${endMs}) - greatest(toInt64OrZero(item), toInt64(${startMs}))`
   return `round(divideDecimal(
-      arrayMap(
-        sorted -> arraySum(arrayMap(
-          (level, next) -> level.4 * toDecimal256(greatest(0,
-            least(if(next.1 = level.1, next.2, toInt64(${endMs})), toInt64(${endMs}))
-            - greatest(level.2, toInt64(${startMs}))), 0),
-          sorted,
-          arrayPushBack(arrayPopFront(sorted), ${last}))),
-        [arraySort(arrayConcat(
-          arrayMap(
-            (series, level) -> tuple(series, level.1, level.2, level.3), mapKeys(${before}), mapValues(${before})),
-          ${since}))])[1],
-      toDecimal256(toInt64(${endMs}) - toInt64(${startMs}), 0), 13), 12)`
+      sum(quantity * toDecimal256(greatest(${lastsMs}, 0), 0)),
+      toDecimal256(${overMs}, 0), 13), 12)`
 }

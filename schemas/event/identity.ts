@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { TenantId } from '../http/door.ts'
+import { asciiOf } from './ascii.ts'
 
 /** What makes an event the same event, over whatever door, however often and whenever it arrives. */
 export type Identity = { tenant: TenantId; source: string; id: string }
@@ -15,7 +16,6 @@ export const FIRST_OPAQUE_SHARD = 2 ** 48
 
 const YEAR_2020_MS = Date.UTC(2020, 0, 1)
 const YEAR_2100_MS = Date.UTC(2100, 0, 1)
-const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
 const ULID = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/i
 const CROCKFORD = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
 
@@ -27,9 +27,31 @@ export function identityKey(identity: Identity): string {
 /** The time inside a UUIDv7 or ULID, if it lies in 2020–2100; otherwise the id is opaque: undefined. */
 export function idTimeMs(id: string): number | undefined {
   let timeMs: number | undefined
-  if (UUID_V7.test(id)) timeMs = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16)
-  else if (ULID.test(id)) timeMs = ulidTimeMs(id)
+  if (id.length === 36) timeMs = uuidTimeMs(asciiOf(id))
+  else if (id.length === 26 && ULID.test(id)) timeMs = ulidTimeMs(id)
   return timeMs !== undefined && timeMs >= YEAR_2020_MS && timeMs < YEAR_2100_MS ? timeMs : undefined
+}
+
+const DASH = 0x2d
+/** What a byte is worth as a hex digit; more than 15 if it is none. */
+const HEX = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const digit = '0123456789abcdef'.indexOf(String.fromCharCode(byte).toLowerCase())
+  return digit < 0 ? 0xff : digit
+})
+
+/** The time of a UUIDv7, of either case: `tttttttt-tttt-7xxx-[89ab]xxx-xxxxxxxxxxxx`. */
+function uuidTimeMs(bytes: Uint8Array | undefined): number | undefined {
+  if (!bytes || bytes[8] !== DASH || bytes[13] !== DASH || bytes[18] !== DASH || bytes[23] !== DASH) return undefined
+  if (bytes[14] !== 0x37 || ((HEX[bytes[19] ?? 0] ?? 0) & 0b1100) !== 0b1000) return undefined
+  let seen = 0
+  let timeMs = 0
+  for (let at = 0; at < 36; at++) {
+    if (at === 8 || at === 13 || at === 18 || at === 23) continue
+    const digit = HEX[bytes[at] ?? 0] ?? 0
+    seen |= digit
+    if (at < 13) timeMs = timeMs * 16 + digit
+  }
+  return seen > 15 ? undefined : timeMs
 }
 
 function ulidTimeMs(id: string): number {
@@ -48,15 +70,17 @@ export function shardOf(identity: Identity): number {
 
 /** The log partition of an identity: a tenant is spread over all, copies of one identity meet in one. */
 export function partitionOf(identity: Identity, partitions: number): number {
-  return quickHash(identityKey(identity)) % partitions
+  return hashOf(beforeId(identity), identity.id) % partitions
 }
 
 /** All that follows from an identity, each found once: for the hot path. */
 export type Located = { key: string; timeMs: number | undefined; shard: number; partition: number }
 export function locate(identity: Identity, partitions: number): Located {
-  const key = identityKey(identity)
-  const timeMs = idTimeMs(identity.id)
-  return { key, timeMs, shard: shardAt(timeMs, key), partition: quickHash(key) % partitions }
+  const { id } = identity
+  const before = beforeId(identity)
+  const key = before.text + id
+  const timeMs = idTimeMs(id)
+  return { key, timeMs, shard: shardAt(timeMs, key), partition: hashOf(before, id) % partitions }
 }
 
 function shardAt(timeMs: number | undefined, key: string): number {
@@ -74,19 +98,49 @@ function shaOf(key: string): number {
   return createHash('sha256').update(key).digest().readUInt32BE(0)
 }
 
+/** What comes before the id in an identity's key, and its hash if it is ASCII: the same for events that come together. */
+type Before = { tenant: TenantId; source: string; text: string; hash: number | undefined }
+
+const OFFSET_BASIS = 0x811c9dc5
+const PRIME = 0x01000193
+let latest: Before = { tenant: Number.NaN, source: '', text: '', hash: undefined }
+
+function beforeId({ tenant, source }: Identity): Before {
+  if (source === latest.source && tenant === latest.tenant) return latest
+  const text = `${tenant}\n${source}\n`
+  latest = { tenant, source, text, hash: isAscii(text) ? hashText(OFFSET_BASIS, text) : undefined }
+  return latest
+}
+
 /**
- * FNV-1a, then MurmurHash3's finalizer, 32 bits: a twentieth of the cost of SHA-256. Keys beyond ASCII are taken as the
- * hex digits of their UTF-8. Whoever makes ids fall into one partition slows only himself. (Fowler, Noll, Vo; Appleby:
- * both in the public domain.)
+ * FNV-1a of the key, then MurmurHash3's finalizer, 32 bits: a twentieth of the cost of SHA-256. Keys beyond ASCII are
+ * taken as the hex digits of their UTF-8. Whoever makes ids fall into one partition slows only himself. (Fowler, Noll,
+ * Vo; Appleby: both in the public domain.)
  */
-function quickHash(key: string): number {
-  let hash = 0x811c9dc5
-  for (let at = 0; at < key.length; at++) {
-    const unit = key.charCodeAt(at)
-    if (unit > 0x7f) return quickHash(Buffer.from(key).toString('hex'))
-    hash = Math.imul(hash ^ unit, 0x01000193)
-  }
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+function hashOf({ text, hash: ofText }: Before, id: string): number {
+  const bytes = ofText === undefined ? undefined : asciiOf(id)
+  if (ofText === undefined || !bytes) return finish(hashText(OFFSET_BASIS, inAscii(text + id)))
+  let hash = ofText
+  for (let at = 0; at < id.length; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), PRIME)
+  return finish(hash)
+}
+
+function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length
+}
+
+function inAscii(key: string): string {
+  return isAscii(key) ? key : Buffer.from(key).toString('hex')
+}
+
+function hashText(from: number, text: string): number {
+  let hash = from
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), PRIME)
+  return hash
+}
+
+function finish(hashed: number): number {
+  let hash = Math.imul(hashed ^ (hashed >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
 }

@@ -6,6 +6,7 @@ import type {
   RawRequestDefaultExpression,
 } from 'fastify'
 import type { Permission } from './permissions.ts'
+import type { ProblemCode } from './problem.ts'
 import type { Scope } from './scope.ts'
 
 /** The HTTP application handed to each door. A door is a function `(app, deps) => void` that adds routes. */
@@ -43,5 +44,7 @@ declare module 'fastify' {
     permission?: Permission | 'public'
     /** The handler answers with what the caller's scope shows. On any other route a key with a scope is refused. */
     scoped?: true
+    /** The code of every answer 500 of the route: for doors whose callers were promised one. */
+    failsAs?: ProblemCode
   }
 }

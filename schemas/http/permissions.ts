@@ -16,15 +16,31 @@ export const PERMISSIONS = [
   'billing:dead-letters:replay',
   'billing:quotas:create',
   'billing:quotas:read',
+  'billing:quotas:consume',
+  'billing:webhooks:create',
+  'billing:webhooks:read',
   'billing:customers:create',
   'billing:customers:read',
+  'billing:customers:update',
+  'billing:legal-entities:create',
+  'billing:legal-entities:read',
+  'billing:legal-entities:update',
+  'billing:tax-rates:create',
+  'billing:tax-rates:read',
+  'billing:credits:create',
+  'billing:credits:read',
   'billing:plans:create',
   'billing:plans:read',
   'billing:subscriptions:create',
   'billing:subscriptions:read',
+  'billing:subscriptions:update',
+  'billing:budgets:create',
+  'billing:budgets:read',
   'billing:runs:create',
   'billing:runs:read',
   'billing:invoices:read',
+  'billing:invoice-items:create',
+  'billing:credit-notes:create',
   'billing:history:read',
 ] as const
 export type Permission = (typeof PERMISSIONS)[number]
@@ -32,8 +48,13 @@ export type Permission = (typeof PERMISSIONS)[number]
 /** Permissions that reach beyond one tenant: only operator keys may hold them. */
 export const OPERATOR_PERMISSIONS: readonly Permission[] = ['billing:tenants:create', 'billing:keys:create']
 
-/** What a key with a scope may hold: reading, by operations that know of scopes. */
-export const SCOPED_PERMISSIONS: readonly Permission[] = ['billing:usage:read', 'billing:meters:read']
+/** What a key with a scope may hold: reading, and holding quota of its own, by operations that know of scopes. */
+export const SCOPED_PERMISSIONS: readonly Permission[] = [
+  'billing:usage:read',
+  'billing:meters:read',
+  'billing:quotas:read',
+  'billing:quotas:consume',
+]
 
 export function isPermission(text: string): text is Permission {
   return (PERMISSIONS as readonly string[]).includes(text)

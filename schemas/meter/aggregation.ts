@@ -19,3 +19,5 @@ export type MeterWindow = (typeof METER_WINDOWS)[number]
 export const WINDOWED: readonly Aggregation[] = ['sum', 'max']
 /** Aggregations to which each event adds its quantity as it comes: those that a quota can limit. */
 export const ADDED_UP: readonly Aggregation[] = ['count', 'sum']
+/** Aggregations whose values may be negative: changes of a level, which also falls. */
+export const SIGNED: readonly Aggregation[] = ['time_weighted_sum']

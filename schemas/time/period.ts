@@ -1,8 +1,10 @@
 import { Problem } from '../http/problem.ts'
 import { type Civil, civilAt, instantOf, offsetChange, offsetMs } from './zone.ts'
 
-export type Interval = 'day' | 'week' | 'month' | 'year'
-/** How often something recurs: every `every` intervals. A quarter is every 3 months. */
+/** A quarter is three months, a half year six. */
+export const INTERVALS = ['day', 'week', 'month', 'quarter', 'half_year', 'year'] as const
+export type Interval = (typeof INTERVALS)[number]
+/** How often something recurs: every `every` intervals. */
 export type Cadence = { interval: Interval; every: number }
 /** When a subscription is billed. `anniversary` counts from its start, `calendar` from the start of that interval. */
 export type Schedule = Cadence & {
@@ -24,12 +26,15 @@ export const MAX_WINDOWS = 10_000
 const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
-/** Mean lengths in the Gregorian calendar. */
-const MEAN_MS: Record<Interval, number> = {
-  day: DAY_MS,
-  week: 7 * DAY_MS,
-  month: 30.436875 * DAY_MS,
-  year: 365.2425 * DAY_MS,
+/** The mean of the Gregorian calendar. */
+const MEAN_MONTH_MS = 30.436875 * DAY_MS
+const UNITS: Record<Interval, { days: number; months: number }> = {
+  day: { days: 1, months: 0 },
+  week: { days: 7, months: 0 },
+  month: { days: 0, months: 1 },
+  quarter: { days: 0, months: 3 },
+  half_year: { days: 0, months: 6 },
+  year: { days: 0, months: 12 },
 }
 
 /** Billing boundaries are stored floored to the whole minute, so that minute rollups never split. */
@@ -135,7 +140,8 @@ function boundariesOf(schedule: Schedule): (n: number) => number {
 function firstIndex(schedule: Schedule, fromMs: number): number {
   const boundary = boundariesOf(schedule)
   // Calendar drift from the mean is under three intervals: begin below, then step.
-  const passed = (fromMs - boundary(0)) / MEAN_MS[schedule.interval]
+  const { days, months } = UNITS[schedule.interval]
+  const passed = (fromMs - boundary(0)) / (days * DAY_MS + months * MEAN_MONTH_MS)
   let index = Math.max(0, Math.floor((passed - 3) / schedule.every))
   if (!Number.isFinite(index)) return 0
   while (boundary(index + 1) <= fromMs) index += 1
@@ -149,28 +155,26 @@ function calendarStart(instantMs: number, interval: 'day' | 'week' | 'month', zo
   return startOf(startOf(1) <= instantMs ? n + 1 : n)
 }
 
-/** The start of the calendar interval that holds a civil time; weeks start on Monday. */
+/** The start of the calendar interval that holds a civil time; weeks start on Monday, quarters in January. */
 function floored(civil: Civil, interval: Interval): Civil {
   const start = { ...civil, hour: 0, minute: 0, second: 0 }
   if (interval === 'week') {
     const weekday = (new Date(Date.UTC(civil.year, civil.month - 1, civil.day)).getUTCDay() + 6) % 7
     return { ...start, day: civil.day - weekday }
   }
-  if (interval === 'month') return { ...start, day: 1 }
-  if (interval === 'year') return { ...start, month: 1, day: 1 }
-  return start
+  const { months } = UNITS[interval]
+  return months === 0 ? start : { ...start, month: civil.month - ((civil.month - 1) % months), day: 1 }
 }
 
 function shifted(civil: Civil, { interval, every }: Cadence, n: number): Civil {
   if (!Number.isInteger(every) || every < 1) {
     throw new Problem('invalid_request', `A period recurs every 1, 2, 3 … intervals, not every ${every}.`)
   }
-  const count = n * every
-  if (interval === 'day') return { ...civil, day: civil.day + count }
-  if (interval === 'week') return { ...civil, day: civil.day + 7 * count }
-  const months = civil.year * 12 + (civil.month - 1) + (interval === 'year' ? 12 * count : count)
-  const year = Math.floor(months / 12)
-  const month = months - year * 12 + 1
+  const { days, months } = UNITS[interval]
+  if (months === 0) return { ...civil, day: civil.day + n * every * days }
+  const passed = civil.year * 12 + (civil.month - 1) + n * every * months
+  const year = Math.floor(passed / 12)
+  const month = passed - year * 12 + 1
   const daysInMonth = new Date(Date.UTC(year, month, 0)).getUTCDate()
   return { ...civil, year, month, day: Math.min(civil.day, daysInMonth) }
 }

@@ -34,7 +34,7 @@ export function describeQuotaStoreExtremes(name: string, open: () => Promise<Ope
       if ('missing' in answer) throw new Error(`missing: ${JSON.stringify(answer.missing)}`)
       return answer.decisions
     }
-    const load = (counter: CounterKey, micro = 0n) => opened.store.load(counter, micro, Date.now())
+    const load = (counter: CounterKey, micro = 0n) => opened.store.load([{ counter, usedMicro: micro }], Date.now())
     const loaded = async (micro = 0n) => {
       const counter = newCounter()
       await load(counter, micro)

@@ -81,12 +81,28 @@ export function passTime(store: QuotaStore, admin: Redis, now: () => number): Qu
     const passedMs = now() - lastMs
     lastMs = now()
     if (passedMs === 0) return
-    for (const key of await admin.keys('*')) await admin.pexpire(key, (await admin.pttl(key)) - passedMs)
+    for (const key of await admin.keys('*')) {
+      await admin.pexpire(key, (await admin.pttl(key)) - passedMs)
+      if (key.endsWith(':holds'))
+        for (const id of await admin.zrange(key, '0', '-1')) await admin.zincrby(key, -passedMs, id)
+    }
   }
   return {
+    hold: (...args) => pass().then(() => store.hold(...args)),
+    release: (...args) => pass().then(() => store.release(...args)),
+    returnUnused: (...args) => pass().then(() => store.returnUnused(...args)),
+    subjectOfHold: (...args) => pass().then(() => store.subjectOfHold(...args)),
+    read: (...args) => pass().then(() => store.read(...args)),
+    sweepHolds: (...args) => pass().then(() => store.sweepHolds(...args)),
     draw: (...args) => pass().then(() => store.draw(...args)),
     giveBack: (...args) => pass().then(() => store.giveBack(...args)),
     load: (...args) => pass().then(() => store.load(...args)),
+    livingCounters: async function* (...args) {
+      await pass()
+      yield* store.livingCounters(...args)
+    },
+    lookAt: (...args) => pass().then(() => store.lookAt(...args)),
+    correct: (...args) => pass().then(() => store.correct(...args)),
     ping: store.ping,
     close: store.close,
   }

@@ -1,6 +1,12 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import type { CounterKey, QuotaDecision, QuotaItem, QuotaStore } from '../../ingest/quota/quota-store.ts'
+import {
+  type CounterKey,
+  NO_LIMIT_MICRO,
+  type QuotaDecision,
+  type QuotaItem,
+  type QuotaStore,
+} from '../../ingest/quota/quota-store.ts'
 
 /** A store on its own empty data. `now` is the clock of what takes no time of its own. */
 export type OpenQuotaStore = { store: QuotaStore; close(): Promise<void> }
@@ -51,7 +57,7 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
       const [decision] = await draw([item(`look-${Math.random()}`, [key, 0n, far])])
       return far - (decision?.remainingMicro ?? 0n)
     }
-    const load = (key: CounterKey, micro = 0n) => store.load(key, micro, nowMs)
+    const load = (key: CounterKey, micro = 0n) => store.load([{ counter: key, usedMicro: micro }], nowMs)
 
     test('counters that are not loaded are named, each once, and nothing is taken', async () => {
       await load(TOKENS)
@@ -67,6 +73,60 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
       await draw([item('a', [TOKENS, 2n, 100n])])
       await load(TOKENS, 0n)
       expect(await usedOf(TOKENS)).toBe(9n)
+    })
+
+    test('many are loaded in one step, each to its own, and those that exist stay', async () => {
+      const others = Array.from({ length: 1_000 }, (_, n) => counter('tokens', { subject: `s-${n}` }))
+      await load(TOKENS, 7n)
+      await store.load(
+        [TOKENS, ...others, REQUESTS].map((key, place) => ({ counter: key, usedMicro: BigInt(place) })),
+        nowMs,
+      )
+      for (const place of [0, 499, 999]) expect(await usedOf(others[place]!)).toBe(BigInt(place + 1))
+      expect([await usedOf(TOKENS), await usedOf(REQUESTS)]).toEqual([7n, 1_001n])
+    })
+
+    test('beyond a soft limit an item is taken and is over; a hard one beside it still refuses', async () => {
+      await load(TOKENS)
+      await load(REQUESTS)
+      const soft = (identity: string, micro: bigint): QuotaItem => ({
+        identity,
+        draws: [
+          { counter: TOKENS, micro, limitMicro: NO_LIMIT_MICRO, softMicro: 5n },
+          { counter: REQUESTS, micro: 1n, limitMicro: 3n },
+        ],
+      })
+      expect(await draw([soft('a', 5n), soft('b', 1n)])).toMatchObject([
+        { taken: true, over: false, remainingMicro: 0n, limitMicro: 5n },
+        { taken: true, over: true, remainingMicro: 0n },
+      ])
+      expect(await draw([soft('c', 2n), soft('d', 2n)])).toMatchObject([
+        { taken: true, over: true },
+        { taken: false, over: false },
+      ])
+      expect([await usedOf(TOKENS), await usedOf(REQUESTS)]).toEqual([8n, 3n])
+    })
+
+    test('of a soft and a hard limit on one counter the soft one flags and the hard one refuses; it is drawn on once', async () => {
+      await load(TOKENS)
+      const both = (identity: string, micro: bigint): QuotaItem => ({
+        identity,
+        draws: [{ counter: TOKENS, micro, limitMicro: 10n, softMicro: 5n }],
+      })
+      expect(await draw([both('a', 5n), both('b', 1n), both('c', 5n)])).toMatchObject([
+        { taken: true, over: false, remainingMicro: 0n, limitMicro: 5n },
+        { taken: true, over: true },
+        { taken: false },
+      ])
+      expect(await usedOf(TOKENS)).toBe(6n)
+    })
+
+    test('a counter that subjects of a customer share is apart from a subject of that name', async () => {
+      const shared = { ...TOKENS, ofCustomer: true } as const
+      await load(TOKENS, 2n)
+      await load(shared, 7n)
+      await draw([item('a', [shared, 1n, 100n])])
+      expect([await usedOf(TOKENS), await usedOf(shared)]).toEqual([2n, 8n])
     })
 
     test('items are decided in order, and one that does not fit does not stop a smaller one after it', async () => {
@@ -85,7 +145,7 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
       await load(TOKENS)
       await load(REQUESTS, 2n)
       const [decision] = await draw([item('a', [TOKENS, 5n, 100n], [REQUESTS, 2n, 3n])])
-      expect(decision).toEqual({ taken: false, drawn: false, over: false, remainingMicro: 1n })
+      expect(decision).toMatchObject({ taken: false, drawn: false, over: false, remainingMicro: 1n })
       expect([await usedOf(TOKENS), await usedOf(REQUESTS)]).toEqual([0n, 2n])
     })
 
@@ -109,7 +169,7 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
         [some, none],
       ]) {
         const [decision] = await draw([item('a', ...draws)])
-        expect(decision).toEqual({ taken: false, drawn: false, over: false, remainingMicro: 0n })
+        expect(decision).toMatchObject({ taken: false, drawn: false, over: false, remainingMicro: 0n })
       }
     })
 
@@ -117,8 +177,8 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
       await load(TOKENS)
       const one = item('a', [TOKENS, 10n, 10n])
       const [first, again] = await draw([one, one])
-      expect(first).toEqual({ taken: true, drawn: true, over: false, remainingMicro: 0n })
-      expect(again).toEqual({ taken: true, drawn: false, over: false, remainingMicro: 0n })
+      expect(first).toMatchObject({ taken: true, drawn: true, over: false, remainingMicro: 0n })
+      expect(again).toMatchObject({ taken: true, drawn: false, over: false, remainingMicro: 0n })
       expect((await draw([one]))[0]).toMatchObject({ taken: true, drawn: false })
       expect(await usedOf(TOKENS)).toBe(10n)
     })
@@ -154,7 +214,7 @@ export function describeQuotaStore(name: string, open: (now: () => number) => Pr
     test('without enforcement everything is taken, and what does not fit is flagged', async () => {
       await load(TOKENS)
       const decisions = await draw([item('a', [TOKENS, 8n, 10n]), item('b', [TOKENS, 8n, 10n])], false)
-      expect(decisions).toEqual([
+      expect(decisions).toMatchObject([
         { taken: true, drawn: true, over: false, remainingMicro: 2n },
         { taken: true, drawn: true, over: true, remainingMicro: 0n },
       ])

@@ -100,6 +100,32 @@ test('a quota is counted in Redis: what fits is taken, what does not is refused'
   expect(keys.map((name) => name.split(':')[2]).sort()).toEqual(['seen', 'used'])
 })
 
+/** HC-5, ops/decisions/0022-reconciliation.md: beside roles that run. */
+test('a counter that is wrong in Redis is corrected by `quota recalculate`, and by the product within minutes', async () => {
+  const recalculate = async (...options: string[]) => {
+    const command = launch([COMMAND, 'quota', 'recalculate', ...options], env)
+    return { ...(await command.exited), stdout: command.stdout(), stderr: command.stderr() }
+  }
+  const redis = new Redis(stack.redis.url)
+  const [key] = await redis.keys('quota:{*}:used:*')
+  for (const [planted, told] of [
+    ['650000000', 'counter 650, usage 700, held 0: too low by 50'],
+    ['712000000', 'counter 712, usage 700, held 0: too high by 12'],
+  ]) {
+    await redis.set(key!, planted!)
+    const dry = await recalculate('--dry-run')
+    expect(dry).toMatchObject({ code: 1, stdout: expect.stringContaining(told!), stderr: '' })
+    expect(await redis.get(key!)).toBe(planted)
+    const corrected = await recalculate('--tenant', 'limited')
+    expect(corrected).toMatchObject({ code: 0, stdout: expect.stringContaining(told!), stderr: '' })
+    expect(await redis.get(key!)).toBe('700000000')
+  }
+  // The product itself looks every minute; of a counter without a number nothing can be under way.
+  await redis.set(key!, 'many')
+  await expect.poll(() => redis.get(key!), { timeout: 120_000, interval: 500 }).toBe('700000000')
+  await redis.quit()
+})
+
 test('a role without its servers is refused with a sentence that says what to set', async () => {
   const refused = launch([COMMAND, 'aggregator'], {
     PORT: '0',

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { SCOPED_PERMISSIONS } from '../../schemas/http/permissions.ts'
 import { openTenant } from '../integrity/catalog.ts'
 import { type Api, apiOf } from '../support/api.ts'
 import { eventually, newDataFolder, type Product, removeDataFolder, startProduct } from '../support/product.ts'
@@ -19,7 +20,7 @@ let organization: string
 let user: string
 let globexId: string
 
-const make = async (scope: object, permissions = ['billing:usage:read', 'billing:meters:read']) =>
+const make = async (scope: object, permissions: readonly string[] = SCOPED_PERMISSIONS) =>
   apiOf(product.url, product.key).send<{ key: string }>('POST', '/tenants/shop/keys', { permissions, scope })
 
 beforeAll(async () => {
@@ -112,14 +113,22 @@ describe('every route of the product', () => {
         .map(({ method, path }) => `${method} ${path}`)
         .sort(),
     ).toEqual([
+      'GET /api/v1/billing/quota/{user_id}',
       'GET /api/v1/events',
       'GET /api/v1/meters',
       'GET /api/v1/meters/{slug}',
+      'GET /api/v1/quota-alerts',
+      'GET /api/v1/quota/{subject}',
       'GET /api/v1/usage',
       'GET /openmeter/api/v1/events',
       'GET /openmeter/api/v1/meters',
       'GET /openmeter/api/v1/meters/{idOrSlug}',
       'GET /openmeter/api/v1/meters/{idOrSlug}/query',
+      'POST /api/v1/quota/check',
+      'POST /api/v1/quota/leases',
+      'POST /api/v1/quota/leases/{lease_id}/return',
+      'POST /api/v1/quota/release',
+      'POST /api/v1/quota/reserve',
       'POST /openmeter/api/v1/meters/{idOrSlug}/query',
     ])
   })
@@ -184,6 +193,8 @@ test('a foreign subject, customer or event is answered like one that does not ex
     [`/usage?meter=tokens&${SPAN}&customer=`, 'globex'],
     [`/usage?meter=tokens&${SPAN}&customer=`, globexId],
     ['/events?source=e2e&id=', 'of-g-1'],
+    ['/billing/quota/', 'g-1'],
+    ['/quota-alerts?subject=', 'g-1'],
     ['//openmeter/api/v1/events?from=2026-01-01T00:00:00Z&subject=', 'g-1'],
     ['//openmeter/api/v1/events?from=2026-01-01T00:00:00Z&id=', 'of-g-1'],
     ['//openmeter/api/v1/meters/om/query?subject=', 'g-1'],

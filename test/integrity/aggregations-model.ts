@@ -52,7 +52,8 @@ export function countedBy(meter: MeterModel, events: readonly { payload: Payload
     const row = { subject, region, timeMs, order, text: undefined }
     if (aggregation === 'count') return [{ ...row, value: parseQuantity('1') }]
     if (aggregation === 'unique_count') return [{ ...row, value: ZERO, text: textOf(data[value ?? '']) }]
-    return [{ ...row, value: ZERO.plus(evaluatorOf(parseValue(value ?? ''))(data) ?? ZERO) }]
+    const evaluate = evaluatorOf(parseValue(value ?? ''), aggregation === 'time_weighted_sum')
+    return [{ ...row, value: ZERO.plus(evaluate(data) ?? ZERO) }]
   })
 }
 
@@ -103,15 +104,12 @@ function maxima(rows: readonly Counted[], lengthMs: number): Quantity {
 
 /** Second by second would be plainer, but events come in milliseconds: the level between each two changes. */
 function timeWeighted(all: readonly Counted[], startMs: number, endMs: number): Quantity {
-  let weighted = ZERO
-  for (const series of new Set(all.map(({ subject, region }) => JSON.stringify([subject, region])))) {
-    const changes = all
-      .filter(({ subject, region }) => JSON.stringify([subject, region]) === series)
-      .sort((a, b) => a.timeMs - b.timeMs || a.order - b.order)
-    for (const [place, { timeMs, value }] of changes.entries()) {
-      const untilMs = Math.min(changes[place + 1]?.timeMs ?? endMs, endMs)
-      weighted = weighted.plus(value.times(Math.max(0, untilMs - Math.max(timeMs, startMs))))
-    }
+  const changes = [...all].sort((a, b) => a.timeMs - b.timeMs)
+  let [level, weighted] = [ZERO, ZERO]
+  for (const [place, { timeMs, value }] of changes.entries()) {
+    level = level.plus(value)
+    const untilMs = Math.min(changes[place + 1]?.timeMs ?? endMs, endMs)
+    weighted = weighted.plus(level.times(Math.max(0, untilMs - Math.max(timeMs, startMs))))
   }
   return weighted.dividedBy(endMs - startMs).toDecimalPlaces(12)
 }

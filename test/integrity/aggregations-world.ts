@@ -45,6 +45,7 @@ export const METERS: MeterModel[] = [
   { slug: 'unique', versions: always({ ...call, aggregation: 'unique_count', value: 'key' }) },
   { slug: 'latest', versions: always({ ...call, aggregation: 'latest', value: 'tokens' }) },
   { slug: 'level', versions: always({ ...call, aggregation: 'time_weighted_sum', value: 'tokens' }) },
+  { slug: 'worth', versions: always({ ...call, aggregation: 'time_weighted_sum', value: '(tokens - 4) * price / 7' }) },
   { slug: 'p90', versions: always({ ...call, aggregation: 'percentile', value: 'tokens', percentile: '90' }) },
   { slug: 'p0-1', versions: always({ ...call, aggregation: 'percentile', value: 'tokens', percentile: '0.1' }) },
   { slug: 'peaks', versions: always({ ...call, aggregation: 'max', value: 'tokens', window: 'hour' }) },
@@ -209,7 +210,7 @@ function drawPayload(random: Random): Payload {
       `${random.below(9)}.000000000001`,
       '12345678901234567890',
     ],
-    ...[undefined, null, 'none', -3, [1], true],
+    ...[undefined, null, 'none', -3, -random.below(900) / 100, '-7.000000000001', [1], true],
   ])
   const data: Data = {
     ...(tokens === undefined ? {} : { tokens }),

@@ -85,8 +85,8 @@ const FROM_EVENTS = `FROM (
   FROM usage_rows(tenant = {tenant:UInt32}, meter = '', as_of_ms = 4102444800000, shards = {shards:Array(UInt64)}))
 `
 
-/** A rebuild's heads are written before the rows that they make readable. */
-export function headsFirst(store: ClickHouseStore): ClickHouseStore {
+/** A rebuild's heads are written before the rows that they make readable, with a pause in which somebody may read. */
+export function headsFirst(store: ClickHouseStore, pauseMs = 0): ClickHouseStore {
   let writeRows = async () => {}
   return {
     ...store,
@@ -98,6 +98,7 @@ export function headsFirst(store: ClickHouseStore): ClickHouseStore {
       if (!sql.includes('INSERT INTO shard_heads')) return store.command(sql, params)
       if (!sql.includes(FROM_ROLLUP)) throw new Error('The heads no longer come from the rollup: plant the bug anew')
       await store.command(sql.replace(FROM_ROLLUP, FROM_EVENTS), params)
+      if (pauseMs > 0) await sleep(pauseMs)
       await writeRows()
     },
   }

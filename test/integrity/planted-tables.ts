@@ -2,8 +2,8 @@
 
 /** No unique key, and subscriptions that do not move on: a run that is taken up again invoices again. */
 export const FORGET_WHAT_IS_BILLED = `
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_start_key;
-  ALTER TABLE invoices DROP CONSTRAINT invoices_tenant_id_subscription_id_period_end_key;
+  DROP INDEX invoices_tenant_id_subscription_id_period_start_key;
+  DROP INDEX invoices_tenant_id_subscription_id_period_end_key;
   ALTER TABLE billed_usage DROP CONSTRAINT billed_usage_pkey;
   CREATE FUNCTION stay() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$;
   CREATE TRIGGER subscriptions_stay BEFORE UPDATE ON subscriptions FOR EACH ROW EXECUTE FUNCTION stay();`

@@ -4,7 +4,10 @@ import { schemaFile } from '../../schemas/files.ts'
 
 /** Every copy counts: events are no longer brought together by identity. */
 export function countCopies(store: ClickHouseStore): Promise<void> {
-  return changeView(store, [['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, version\n']])
+  return changeView(store, [
+    ['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, version\n'],
+    ['LIMIT 1 BY tenant, shard, source, id\n', 'LIMIT 1 BY tenant, shard, source, id, version\n'],
+  ])
 }
 
 /** A rebuild adds to what is there: the rows of every run are read, not those of the head's. */
@@ -15,7 +18,7 @@ export function readEveryRun(store: ClickHouseStore): Promise<void> {
       'AND shard IN (SELECT shard FROM shards_known WHERE run > 0)',
     ],
     ['AND (shard, run) IN (\n', 'AND (shard, 0) IN (\n'],
-    ['SELECT shard, argMax(run, (shard_heads.version, shard_heads.built_at))\n', 'SELECT shard, 0\n'],
+    ['SELECT shard, run\n', 'SELECT shard, 0\n'],
   ])
 }
 
@@ -33,9 +36,9 @@ export function soundView(store: ClickHouseStore): Promise<void> {
 }
 
 const VIEWS = [
-  [' usage_rows AS', 'clickhouse/0005-usage-views.sql'],
-  [' usage_from_rollup AS', 'clickhouse/0007-shard-checkpoints.sql'],
-  [' usage_from_events AS', 'clickhouse/0007-shard-checkpoints.sql'],
+  [' usage_rows AS', 'clickhouse/0011-level-changes.sql'],
+  [' usage_from_rollup AS', 'clickhouse/0010-heads-in-key-order.sql'],
+  [' usage_from_events AS', 'clickhouse/0009-first-copies.sql'],
 ] as const
 
 /**

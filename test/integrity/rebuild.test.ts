@@ -5,13 +5,14 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { openChdb } from '../../ops/embedded/chdb.clickhouse.ts'
 import { migrateClickHouse } from '../../ops/migrate/migrate.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
+import { LENGTHS } from '../support/lengths.ts'
 import { drawSeed } from '../support/random.ts'
 import { createRebuildWorld } from './rebuild-world.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
 
-const STEPS = 25
+const STEPS = LENGTHS.rebuildSteps
 const seed = drawSeed('rebuild')
 const folder = mkdtempSync(join(tmpdir(), 'tallyline-rebuild-'))
 let store: ClickHouseStore

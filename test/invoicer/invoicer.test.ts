@@ -42,6 +42,10 @@ describe('the invoicer role', () => {
   test('runs on demand over HTTP, from 202 to a paid invoice that can be read', async () => {
     const { world, doors, close } = await running('on-demand', undefined)
     await doors.invoicer.start()
+    const credit = { external_key: 'gift', amount: '2.50' }
+    expect(await doors.call(world.tenantId, 'POST', '/customers/customer-0/credits', credit)).toMatchObject({
+      status: 201,
+    })
     const opened = await doors.call(world.tenantId, 'POST', '/billing-runs', { as_of: '2023-12-02T00:00:00Z' })
     expect(opened).toMatchObject({
       status: 202,
@@ -71,7 +75,8 @@ describe('the invoicer role', () => {
       subtotal: '23.00',
       tax: '0.00',
       total: '23.00',
-      amount_due: '23.00',
+      credit: '2.50',
+      amount_due: '20.50',
       billing_run_id: opened.body.id,
     })
     expect((invoice!.lines as unknown[]).slice(0, 2)).toMatchObject([
@@ -79,6 +84,9 @@ describe('the invoicer role', () => {
         index: 0,
         charge: 'base',
         description: 'Base fee',
+        plan: 'llm',
+        plan_version: 1,
+        plan_hash: invoice!.plan_hash,
         meter: null,
         quantity: null,
         events: null,
@@ -99,6 +107,7 @@ describe('the invoicer role', () => {
     expect((await doors.call(world.tenantId, 'GET', `/invoices/${invoice!.id}`)).body).toEqual(invoice)
     const history = await doors.call(world.tenantId, 'GET', `/billing-events?invoice=${invoice!.id}`)
     expect((history.body.events as { event: string }[]).map(({ event }) => event)).toEqual([
+      'credit.drawn',
       'invoice.finalised',
       'payment.created',
       'payment.succeeded',

@@ -1,6 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createLegalEntity } from '../../invoicer/agreements/entities/create-legal-entity.ts'
+import { changeSubscription } from '../../invoicer/agreements/subscriptions/change-subscription.ts'
+import { isDowngrade } from '../../invoicer/billing/is-downgrade.ts'
+import { createItem } from '../../invoicer/billing/items/create-item.ts'
+import { createTaxRate } from '../../invoicer/billing/tax/create-tax-rate.ts'
+import { grantCredit } from '../../invoicer/collection/credits/grant-credit.ts'
 import { createTestDatabase, type TestDatabase } from '../support/test-database.ts'
-import { createWorld, NOVEMBER, type World } from './support/world.ts'
+import { createWorld, NOVEMBER, TOO_MUCH, type World } from './support/world.ts'
 
 const TABLES = [
   'customers',
@@ -17,6 +23,20 @@ const TABLES = [
   'payments',
   'outbox',
   'billing_events',
+  'credit_grants',
+  'credit_uses',
+  'subscription_phases',
+  'subscription_changes',
+  'legal_entities',
+  'tax_rates',
+  'late_usage_left',
+  'usage_adjustments',
+  'invoice_items',
+  'credit_note_numbers',
+  'credit_notes',
+  'credit_note_lines',
+  'customer_balances',
+  'balance_entries',
 ]
 const APPEND_ONLY = [
   'customers',
@@ -26,6 +46,14 @@ const APPEND_ONLY = [
   'invoice_lines',
   'billed_usage',
   'billing_events',
+  'credit_uses',
+  'subscription_phases',
+  'subscription_changes',
+  'tax_rates',
+  'usage_adjustments',
+  'credit_notes',
+  'credit_note_lines',
+  'balance_entries',
 ]
 
 let database: TestDatabase
@@ -38,8 +66,30 @@ beforeAll(async () => {
   await one.plan()
   await one.subscribe('a')
   await one.subscribe('b')
-  one.use('b', 'context_tokens', '-100000000', NOVEMBER)
+  one.use('b', 'context_tokens', TOO_MUCH, NOVEMBER)
+  const credit = { externalKey: 'c', customer: 'a', name: null, amount: '1.00', priority: 0, expiresAtMs: null }
+  await one.transact(one.tenantId, (tx) => grantCredit(tx, credit, one))
+  one.use('a', 'context_tokens', '1000000', NOVEMBER)
   await one.run()
+  // What was billed turns out to be less.
+  one.use('a', 'context_tokens', '-500000', NOVEMBER, one.clock.nowMs + 1)
+  one.clock.nowMs += 1_000
+  await one.run()
+  // What came late cannot be billed.
+  one.use('a', 'context_tokens', TOO_MUCH, NOVEMBER, one.clock.nowMs + 1)
+  one.clock.nowMs += 1_000
+  await one.run()
+  const item = { externalKey: 'i', customer: 'a', subscription: null, description: 'I', currency: null, amount: '1.00' }
+  await one.transact(one.tenantId, (tx) => createItem(tx, { ...item, quantity: null, unitAmount: null }, one))
+  const tax = { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' } as const
+  const registrations = [{ country: 'GR', number: '1' }]
+  const seller = { key: 'e', name: 'E', country: 'GR', address: null, numberPrefix: 'E', registrations, tax }
+  await one.transact(one.tenantId, (tx) => createLegalEntity(tx, { ...seller, defaultCurrency: null }, one))
+  const rate = { country: 'GR', kind: 'vat', ratePercent: '24', from: '2023-01-01', until: null }
+  await one.transact(one.tenantId, (tx) => createTaxRate(tx, rate, one))
+  await one.subscribe('c', { endMs: null })
+  const pause = { pause: 'now', bill: true } as const
+  await one.transact(one.tenantId, (tx) => changeSubscription(tx, 'c', pause, 'key', { ...one, isDowngrade }))
 })
 afterAll(() => database.drop())
 

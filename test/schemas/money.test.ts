@@ -10,6 +10,7 @@ import {
   moneyAsQuantity,
   parseMoney,
   roundToMinor,
+  roundToMinorOfAnySize,
 } from '../../schemas/money.ts'
 import { parseQuantity, quantityOfInteger } from '../../schemas/quantity.ts'
 
@@ -86,6 +87,11 @@ describe('money as text', () => {
 })
 
 describe('rounding to the minor unit', () => {
+  test('what is only shown is rounded the same, and may be larger than what can be stored', () => {
+    expect(roundToMinorOfAnySize(parseQuantity('-0.005'), 'USD')).toBe(-1n)
+    expect(roundToMinorOfAnySize(parseQuantity(`${'9'.repeat(26)}.5`), 'JPY')).toBe(10n ** 26n)
+  })
+
   test.each([
     ['R10', '10.275', 'USD', '10.28'],
     ['R10', '1023.45', 'JPY', '1023'],

@@ -4,7 +4,8 @@ import { Registry } from 'prom-client'
 import { buildAggregator } from '../../aggregator/aggregator.ts'
 import { createPump } from '../../aggregator/pump/pump.ts'
 import type { EventLogWriter } from '../../ingest/append/event-log.ts'
-import { buildIngest, type Ingest } from '../../ingest/ingest.ts'
+import { createLmdbBillingCache } from '../../ingest/billing-cache/billing-cache.lmdb.ts'
+import { buildIngest, type Ingest, type IngestDeps } from '../../ingest/ingest.ts'
 import { withRawBodies } from '../../ops/host/bodies.ts'
 import { buildHost } from '../../ops/host/server.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
@@ -20,7 +21,12 @@ export type Answer = { status: number; headers: Record<string, unknown>; body: J
 export type Tenant = {
   id: number
   /** Calls the API with the tenant's key; an object is sent as JSON. */
-  call(method: 'GET' | 'PUT' | 'POST', url: string, payload?: object): Promise<Answer>
+  call(
+    method: 'GET' | 'PUT' | 'POST' | 'DELETE',
+    url: string,
+    payload?: object,
+    headers?: Record<string, string>,
+  ): Promise<Answer>
   /** Sends a body as it is. */
   send(body: string | Buffer, headers?: Record<string, string>): Promise<Answer>
 }
@@ -56,7 +62,10 @@ export const METERING_NOW = Date.UTC(2026, 10, 20, 12)
  * Ingest, pump and the doors of both roles behind the real host, on real stores. Keys are `Bearer <tenant's slug>`.
  * The aggregator's timers do not run: tests call rebuilds and seals when they want them.
  */
-export async function openMetering(wrap: (writer: EventLogWriter) => EventLogWriter = (same) => same) {
+export async function openMetering(
+  wrap: (writer: EventLogWriter) => EventLogWriter = (same) => same,
+  change: Partial<Pick<IngestDeps, 'enforceQuota' | 'allowPrivateWebhooks' | 'mail' | 'logger'>> = {},
+) {
   const clock = { nowMs: METERING_NOW }
   const now = () => clock.nowMs
   const [database, log, store] = await Promise.all([createTestDatabase(), openEmbeddedLog(now), openUsageStore()])
@@ -75,11 +84,14 @@ export async function openMetering(wrap: (writer: EventLogWriter) => EventLogWri
     pool,
     writer,
     quota,
+    billingCache: createLmdbBillingCache(log.lmdb.quota, now),
     usage: store,
     enforceQuota,
+    defaultPlan: 'basic',
     logger,
     metrics,
     now,
+    ...change,
   })
   buildAggregator({ app, pool, store, reads: store, reader, logger, metrics, now, random20: () => 1 })
   const pump = createPump({ reader, store, logger, now })
@@ -134,16 +146,16 @@ function tenantOf(app: App, id: number, slug: string): Tenant {
   const answerOf = (response: Awaited<ReturnType<App['inject']>>): Answer => ({
     status: response.statusCode,
     headers: response.headers,
-    body: response.json(),
+    body: response.body === '' ? {} : response.json(),
   })
   return {
     id,
-    call: async (method, url, payload) =>
+    call: async (method, url, payload, headers = {}) =>
       answerOf(
         await app.inject({
           method,
           url: `/api/v1${url}`,
-          headers: { authorization },
+          headers: { authorization, ...headers },
           ...(payload === undefined ? {} : { payload }),
         }),
       ),

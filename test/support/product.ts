@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { findEmbeddedPostgres, startEmbeddedPostgres } from '../../ops/embedded/postgres.ts'
+import { programArgs } from './compiled.ts'
 import { REPOSITORY } from './source-files.ts'
 
 export type Exit = { code: number | null; signal: NodeJS.Signals | null }
@@ -47,15 +48,15 @@ export async function removeDataFolder(folder: string): Promise<void> {
 }
 
 /** Runs a TypeScript entry as a process of its own. The environment is the test's without the demo's settings. */
-export function launch(argv: readonly string[], env: Record<string, string>): Launched {
+export function launch([program, ...argv]: readonly [string, ...string[]], env: Record<string, string>): Launched {
   const { TALLYLINE_URL: _url, TALLYLINE_API_KEY: _key, ...inherited } = process.env
-  const child = spawn(process.execPath, ['--import', 'tsx', ...argv], {
+  const child = spawn(process.execPath, [...programArgs(program), ...argv], {
     cwd: REPOSITORY,
     env: { ...inherited, BILLING_CRON: 'off', LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const { pid } = child
-  if (pid === undefined) throw new Error(`${argv[0]} does not start`)
+  if (pid === undefined) throw new Error(`${program} does not start`)
   const texts = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => {
@@ -97,7 +98,11 @@ export function launch(argv: readonly string[], env: Record<string, string>): La
 }
 
 /** Launches `start`, or an entry that does the same with wrapped ports, on a free port. */
-export function launchStart(folder: string, entry = [COMMAND, 'start'], env: Record<string, string> = {}): Launched {
+export function launchStart(
+  folder: string,
+  entry: readonly [string, ...string[]] = [COMMAND, 'start'],
+  env: Record<string, string> = {},
+): Launched {
   return launch(entry, { PORT: '0', TALLYLINE_DATA: folder, ...env })
 }
 
@@ -110,24 +115,29 @@ export async function readyProduct(launched: Launched): Promise<Product> {
 
 export async function startProduct(
   folder: string,
-  entry?: string[],
+  entry?: readonly [string, ...string[]],
   env?: Record<string, string>,
 ): Promise<Product & { key: string }> {
   const product = await readyProduct(launchStart(folder, entry, env))
   return { ...product, key: await product.printed(/^(tly_\S+)\n/m) }
 }
 
-/** Looks again and again until the answer is right; the last answer otherwise, for the test to compare. */
+/**
+ * Looks again and again until the answer is right; the last answer otherwise, for the test to compare. A look that is
+ * dear is taken seldom, so that what is waited for has the machine to itself. The limit is a bound against hanging.
+ */
 export async function eventually<T>(
   look: () => Promise<T>,
   isRight: (seen: T) => boolean,
-  limitMs = 30_000,
+  limitMs = 90_000,
 ): Promise<T> {
   const giveUpMs = performance.now() + limitMs
   for (;;) {
+    const beganMs = performance.now()
     const seen = await look()
-    if (isRight(seen) || performance.now() >= giveUpMs) return seen
-    await sleep(50)
+    const endedMs = performance.now()
+    if (isRight(seen) || endedMs >= giveUpMs) return seen
+    await sleep(Math.min(1_000, Math.max(50, 3 * (endedMs - beganMs))))
   }
 }
 

@@ -30,11 +30,17 @@ export function randomOf(seed: number): Random {
   }
 }
 
+/** TALLYLINE_SEED: what npm test and test:servers state, and whoever repeats a run of test:deep. */
+export function seedOf({ TALLYLINE_SEED: text }: NodeJS.ProcessEnv): number | undefined {
+  if (!text) return undefined
+  const seed = Number(text)
+  if (!Number.isSafeInteger(seed)) throw new Error(`TALLYLINE_SEED is ${text}, not a whole number`)
+  return seed
+}
+
 /** TALLYLINE_SEED, or a fresh one; printed, so that a failure can be run again. */
 export function drawSeed(name: string): number {
-  const seed = Number(process.env.TALLYLINE_SEED || randomInt(2 ** 31))
-  if (!Number.isSafeInteger(seed))
-    throw new Error(`TALLYLINE_SEED is ${process.env.TALLYLINE_SEED}, not a whole number`)
+  const seed = seedOf(process.env) ?? randomInt(2 ** 31)
   process.stdout.write(`${name}: TALLYLINE_SEED=${seed}\n`)
   return seed
 }

@@ -1,11 +1,10 @@
 import { Problem } from '../../../schemas/http/problem.ts'
 import { decodeBody } from '../../accept/body.ts'
+import { ATTRIBUTES } from '../../accept/cloud-event.ts'
 import { checkDataType, isCloudEventsType } from '../../accept/content-type.ts'
 import type { InputRecord, RecordFault } from './input.ts'
 
 const PREFIX = 'ce_'
-/** Those that the product reads; extensions are ignored, as at the other doors. */
-const ATTRIBUTES = ['specversion', 'id', 'source', 'type', 'subject', 'time'] as const
 
 /**
  * The events of a record as the Kafka binding of CloudEvents has them: structured (one event, or a batch of them), or

@@ -5,27 +5,39 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import { isZone } from '../../../schemas/time/zone.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
-import type { Customer } from './customer.ts'
+import { checkDetails, NO_DETAILS, withPlainTaxIds } from './billing-details.ts'
+import type { BillingDetails, Customer } from './customer.ts'
 import { findCustomerByKey, insertCustomer, insertSubjects } from './customers.postgres.ts'
 
-export type CreateCustomer = Pick<Customer, 'externalKey' | 'name' | 'email' | 'currency' | 'timezone' | 'subjects'>
+export type CreateCustomer = Pick<Customer, 'externalKey' | 'name' | 'email' | 'currency' | 'timezone' | 'subjects'> &
+  Partial<BillingDetails>
 
 /**
  * Creates a customer once per external key: the same content again answers the stored one.
- * @throws Problem invalid_request for an unknown currency or zone; conflict for other content under the same key, or a
- * subject that belongs to another customer.
+ * @throws Problem invalid_request for an unknown currency or zone, or a VAT number that is none; conflict for other
+ * content under the same key, or a subject that belongs to another customer.
  */
 export async function createCustomer(
   tx: TenantTransaction,
-  input: CreateCustomer,
+  given: CreateCustomer,
   means: Means,
 ): Promise<{ customer: Customer; created: boolean }> {
-  const errors = checkCustomer(input)
+  const input = withPlainTaxIds(given)
+  const errors = [...checkCustomer(input), ...(await checkDetails(tx, input))]
   if (errors.length > 0) throw new Problem('invalid_request', 'The customer is not valid.', { errors })
   const createdAtMs = means.now()
   const subjects = [...new Set(input.subjects)].sort(byCodePoint)
-  const customer: Customer = { ...input, id: means.newId(), stripeCustomerId: null, subjects, createdAtMs }
-  if (!(await insertCustomer(tx, customer))) return { customer: await storedCustomer(tx, customer), created: false }
+  const customer: Customer = {
+    ...NO_DETAILS,
+    ...input,
+    id: means.newId(),
+    stripeCustomerId: null,
+    subjects,
+    createdAtMs,
+  }
+  if (!(await insertCustomer(tx, customer))) {
+    return { customer: await storedCustomer(tx, { ...input, subjects }), created: false }
+  }
   const taken = new Set(await insertSubjects(tx, customer.id, subjects))
   if (taken.size < subjects.length) {
     const others = subjects.filter((subject) => !taken.has(subject))
@@ -60,19 +72,14 @@ function checkCustomer(input: CreateCustomer): ProblemError[] {
   return errors
 }
 
-async function storedCustomer(tx: TenantTransaction, wanted: Customer): Promise<Customer> {
+/** Details that the call does not name may have been changed since. */
+async function storedCustomer(tx: TenantTransaction, wanted: CreateCustomer): Promise<Customer> {
   const stored = await findCustomerByKey(tx, wanted.externalKey)
   if (stored === undefined) throw new Problem('internal', 'A stored customer could not be read.')
-  const same = isDeepStrictEqual(stored, {
-    ...wanted,
-    id: stored.id,
-    stripeCustomerId: stored.stripeCustomerId,
-    createdAtMs: stored.createdAtMs,
-  })
-  if (same) return stored
+  if (isDeepStrictEqual(stored, { ...stored, ...wanted })) return stored
   throw new Problem(
     'conflict',
-    `Customer ${JSON.stringify(wanted.externalKey)} exists with other content. A customer cannot be changed yet.`,
+    `Customer ${JSON.stringify(wanted.externalKey)} exists with other content. Its billing details can be changed with PATCH.`,
   )
 }
 

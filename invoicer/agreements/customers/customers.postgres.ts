@@ -1,6 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
-import type { Customer } from './customer.ts'
+import type { BillingDetails, Customer } from './customer.ts'
 
 type CustomerRow = {
   id: string
@@ -11,20 +11,29 @@ type CustomerRow = {
   currency: string
   timezone: string
   subjects: string[]
+  kind: Customer['kind']
+  billing_address: Customer['billingAddress']
+  tax_ids: Customer['taxIds']
+  tax_exemption: Customer['taxExemption']
+  legal_entity: string | null
   created_at: Date
 }
 
 const CUSTOMER = `
   SELECT c.id, c.external_key, c.name, c.email, c.stripe_customer_id, c.currency, c.timezone, c.created_at,
+    c.kind, c.billing_address, c.tax_ids, c.tax_exemption, e.key AS legal_entity,
     ARRAY(SELECT s.subject FROM customer_subjects s WHERE s.tenant_id = c.tenant_id AND s.customer_id = c.id
           ORDER BY s.subject COLLATE "C") AS subjects
-  FROM customers c`
+  FROM customers c
+  LEFT JOIN legal_entities e ON e.tenant_id = c.tenant_id AND e.id = c.legal_entity_id`
 
 /** False if the external key is taken; waits for a transaction that is about to take it. */
 export async function insertCustomer(tx: TenantTransaction, customer: Customer): Promise<boolean> {
   const { rowCount } = await tx.query(
-    `INSERT INTO customers (tenant_id, id, external_key, name, email, currency, timezone, created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7)
+    `INSERT INTO customers
+       (tenant_id, id, external_key, name, email, currency, timezone, created_at, kind, billing_address, tax_ids,
+        tax_exemption, legal_entity_id)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, (SELECT id FROM legal_entities WHERE key = $12))
      ON CONFLICT (tenant_id, external_key) DO NOTHING`,
     [
       customer.id,
@@ -34,9 +43,32 @@ export async function insertCustomer(tx: TenantTransaction, customer: Customer):
       customer.currency,
       customer.timezone,
       new Date(customer.createdAtMs),
+      ...detailColumns(customer),
     ],
   )
   return rowCount === 1
+}
+
+/** Until the end of the transaction nobody else changes it. */
+export async function lockCustomer(tx: TenantTransaction, id: string): Promise<void> {
+  await tx.query('SELECT FROM customers WHERE tenant_id = app_tenant() AND id = $1 FOR NO KEY UPDATE', [id])
+}
+
+export async function updateDetails(tx: TenantTransaction, customer: Customer): Promise<void> {
+  await tx.query(
+    `UPDATE customers SET kind = $2, billing_address = $3, tax_ids = $4, tax_exemption = $5,
+       legal_entity_id = (SELECT id FROM legal_entities WHERE key = $6)
+     WHERE tenant_id = app_tenant() AND id = $1`,
+    [customer.id, ...detailColumns(customer)],
+  )
+}
+
+function detailColumns({ kind, billingAddress, taxIds, taxExemption, legalEntity }: BillingDetails): unknown[] {
+  return [kind, jsonOrNull(billingAddress), JSON.stringify(taxIds), jsonOrNull(taxExemption), legalEntity]
+}
+
+function jsonOrNull(value: object | null): string | null {
+  return value === null ? null : JSON.stringify(value)
 }
 
 /** The subjects that were free and now belong to the customer. */
@@ -91,6 +123,11 @@ function fromRow(row: CustomerRow): Customer {
     currency: row.currency,
     timezone: row.timezone,
     subjects: row.subjects,
+    kind: row.kind,
+    billingAddress: row.billing_address,
+    taxIds: row.tax_ids,
+    taxExemption: row.tax_exemption,
+    legalEntity: row.legal_entity,
     createdAtMs: row.created_at.getTime(),
   }
 }

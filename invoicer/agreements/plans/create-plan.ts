@@ -1,76 +1,86 @@
-import { isDeepStrictEqual } from 'node:util'
-import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
-import { isCurrency } from '../../../schemas/money.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
-import type { AgreedPrice, Plan } from './plan.ts'
-import { existingMeters, findPlan, insertCharges, insertPlan } from './plans.postgres.ts'
+import { type CheckPrice, checkContent, refusePrices } from './check-plan.ts'
+import type { AgreedPrice, Plan, PlanContent } from './plan.ts'
+import { planHash } from './plan-hash.ts'
+import { findPlan, insertCharges, insertPlan } from './plans.postgres.ts'
 
-export type CreatePlan<Price extends AgreedPrice> = Omit<Plan<Price>, 'id' | 'createdAtMs'>
-/** What is wrong with a price, as JSON pointers into it. Rating knows; it lies above agreements, so it is handed in. */
-export type CheckPrice<Price extends AgreedPrice> = (price: Price) => ProblemError[]
+/** What holds when it is left out. */
+export const PLAN_DEFAULTS = {
+  every: 1,
+  alignment: 'anniversary',
+  graceSeconds: 3600,
+  prorationBasis: 'second',
+} as const satisfies Partial<PlanContent>
+type Defaulted = keyof typeof PLAN_DEFAULTS
+/** What a plan is made of. */
+export type NewContent<Price extends AgreedPrice> = Omit<PlanContent<Price>, Defaulted> & {
+  [Name in Defaulted]?: PlanContent[Name] | undefined
+}
+export type CreatePlan<Price extends AgreedPrice> = NewContent<Price> & { key: string }
 
 /**
- * Creates a plan once per key: the same content again answers the stored one.
- * @throws Problem invalid_request for a currency, price, meter or set of charges that cannot be billed; conflict for
- * other content under the same key.
+ * Creates version 1 of a plan once per key: the same content again answers the stored one, whatever came after it.
+ * @throws Problem invalid_request for a currency, period, price, meter or set of charges that cannot be billed; conflict
+ * for other content under the same key.
  */
 export async function createPlan<Price extends AgreedPrice>(
   tx: TenantTransaction,
-  input: CreatePlan<Price>,
+  { key, ...content }: CreatePlan<Price>,
   checkPrice: CheckPrice<Price>,
   means: Means,
 ): Promise<{ plan: Plan; created: boolean }> {
-  const meters = input.charges.flatMap((charge) => charge.meter ?? [])
-  const known = await existingMeters(tx, meters)
-  const errors = [...checkPlan(input), ...input.charges.flatMap((_, i) => checkCharge(input, i, known, checkPrice))]
-  if (errors.length > 0) throw new Problem('invalid_request', 'The plan is not valid.', { errors })
-  const plan: Plan = { ...input, id: means.newId(), createdAtMs: means.now() }
+  const filled = fill(content)
+  refusePrices(filled, checkPrice)
+  const errors = await checkContent(tx, filled)
+  const plan = planOf(filled, { key, version: 1, effectiveFromMs: null }, means)
+  if (errors.length > 0) {
+    // One that was valid when it was stored is answered still, though its meter was archived since.
+    const stored = await findPlan(tx, key, 1)
+    if (stored !== undefined && isSame(stored, plan)) return { plan: stored, created: false }
+    throw new Problem('invalid_request', 'The plan is not valid.', { errors })
+  }
   if (!(await insertPlan(tx, plan))) return { plan: await storedPlan(tx, plan), created: false }
   await insertCharges(tx, plan.id, plan.charges)
-  const data = { plan_id: plan.id, key: plan.key, currency: plan.currency, interval: plan.interval }
+  const data = { plan_id: plan.id, key, currency: plan.currency, interval: plan.interval, hash: plan.hash }
   await insertBillingEvents(tx, [{ id: means.newId(), event: 'plan.created', data }], plan.createdAtMs)
   return { plan, created: true }
 }
 
-function checkPlan(input: CreatePlan<AgreedPrice>): ProblemError[] {
-  if (isCurrency(input.currency)) return []
-  return [{ path: 'currency', message: 'This is not an active ISO 4217 currency.' }]
+export function fill<Price extends AgreedPrice>(content: NewContent<Price>): PlanContent<Price> {
+  const { every, alignment, graceSeconds, prorationBasis } = content
+  return {
+    ...content,
+    every: every ?? PLAN_DEFAULTS.every,
+    alignment: alignment ?? PLAN_DEFAULTS.alignment,
+    graceSeconds: graceSeconds ?? PLAN_DEFAULTS.graceSeconds,
+    prorationBasis: prorationBasis ?? PLAN_DEFAULTS.prorationBasis,
+  }
 }
 
-function checkCharge<Price extends AgreedPrice>(
-  input: CreatePlan<Price>,
-  index: number,
-  knownMeters: ReadonlySet<string>,
-  checkPrice: CheckPrice<Price>,
-): ProblemError[] {
-  const charge = input.charges[index]
-  if (charge === undefined) return []
-  const path = `charges.${index}`
-  const errors = checkPrice(charge.price).map(({ path: pointer, message }) => ({
-    path: `${path}.price${pointer.replaceAll('/', '.')}`,
-    message,
-  }))
-  if (input.charges.findIndex((other) => other.key === charge.key) < index) {
-    errors.push({ path: `${path}.key`, message: 'Another charge of the plan has this key.' })
-  }
-  const flat = charge.price.model === 'flat'
-  if (flat && charge.meter !== null) {
-    errors.push({ path: `${path}.meter`, message: 'A flat price has no meter.' })
-  }
-  if (!flat && charge.meter === null) {
-    errors.push({ path: `${path}.meter`, message: `A ${charge.price.model} price needs a meter.` })
-  }
-  if (charge.meter !== null && !knownMeters.has(charge.meter)) {
-    errors.push({ path: `${path}.meter`, message: `There is no meter ${JSON.stringify(charge.meter)}.` })
-  }
-  return errors
+/** Content becomes a version. Its prices were checked before: they are hashed. */
+export function planOf(
+  content: PlanContent,
+  version: Pick<Plan, 'key' | 'version' | 'effectiveFromMs'>,
+  means: Means,
+): Plan {
+  return { ...content, ...version, id: means.newId(), hash: planHash(content), createdAtMs: means.now() }
+}
+
+/** Whether two versions say the same: by what they charge, however it is spelled, and by the names that they show. */
+export function isSame(a: PlanContent & { hash: string }, b: PlanContent & { hash: string }): boolean {
+  return a.hash === b.hash && a.name === b.name && a.charges.every(({ name }, index) => name === b.charges[index]?.name)
 }
 
 async function storedPlan(tx: TenantTransaction, wanted: Plan): Promise<Plan> {
-  const stored = await findPlan(tx, wanted.key)
+  const stored = await findPlan(tx, wanted.key, 1)
   if (stored === undefined) throw new Problem('internal', 'A stored plan could not be read.')
-  if (isDeepStrictEqual(stored, { ...wanted, id: stored.id, createdAtMs: stored.createdAtMs })) return stored
-  throw new Problem('conflict', `Plan ${JSON.stringify(wanted.key)} exists with other content. A plan never changes.`)
+  if (isSame(stored, wanted)) return stored
+  const key = JSON.stringify(wanted.key)
+  throw new Problem(
+    'conflict',
+    `Plan ${key} exists with other content. What is stored never changes: create a version of the plan.`,
+  )
 }

@@ -1,20 +1,17 @@
 import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
-import { floorToMinute } from '../../../schemas/time/period.ts'
+import { floorToMinute, periodBoundary } from '../../../schemas/time/period.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import type { Customer } from '../customers/customer.ts'
 import { findCustomer } from '../customers/customers.postgres.ts'
 import type { Plan } from '../plans/plan.ts'
-import { findPlan } from '../plans/plans.postgres.ts'
+import { effectivePlan } from '../plans/plans.postgres.ts'
 import { firstPeriodFrom } from './periods.ts'
-import type { Subscription } from './subscription.ts'
-import {
-  findOverlap,
-  findSubscriptionByKey,
-  insertSubscription,
-  lockSubscriptionsOf,
-} from './subscriptions.postgres.ts'
+import { trialEndOf } from './phases.ts'
+import { refuseOverlap } from './refuse-overlap.ts'
+import type { NamedPhase, Subscription } from './subscription.ts'
+import { findSubscriptionByKey, insertSubscription, lockSubscriptionsOf } from './subscriptions.postgres.ts'
 
 export type CreateSubscription = {
   externalKey: string
@@ -23,6 +20,8 @@ export type CreateSubscription = {
   planKey: string
   startMs: number
   endMs: number | null
+  /** Served and not billed at first: for so many days of the customer's zone, or until a time. */
+  trial?: { days: number } | { endMs: number } | undefined
 }
 
 /** A start outside these years is a slip of the pen, and would make thousands of invoices. */
@@ -41,23 +40,27 @@ export async function createSubscription(
   means: Means,
 ): Promise<{ subscription: Subscription; created: boolean }> {
   const customer = await findCustomer(tx, input.customer)
-  const plan = await findPlan(tx, input.planKey)
   const startMs = floorToMinute(input.startMs)
+  const plan = await effectivePlan(tx, input.planKey, startMs)
   const endMs = input.endMs === null ? null : floorToMinute(input.endMs)
-  const errors = [...checkParties(customer, plan), ...checkTimes(startMs, endMs)]
+  const trialEndMs = input.trial && customer && trialEnd(input.trial, startMs, customer.timezone)
+  const errors = [...checkParties(customer, plan), ...checkTimes(startMs, endMs, trialEndMs)]
   if (errors.length > 0 || customer === undefined || plan === undefined) {
     throw new Problem('invalid_request', 'The subscription is not valid.', { errors })
   }
-  const terms = { startMs, endMs, interval: plan.interval, alignment: plan.alignment, zone: customer.timezone }
+  const { interval, every, alignment } = plan
+  const terms = { startMs, endMs, interval, every, alignment, zone: customer.timezone }
   const first = firstPeriodFrom(terms, startMs)
   const subscription: Subscription = {
     id: means.newId(),
     externalKey: input.externalKey,
     customerId: customer.id,
     planKey: plan.key,
+    phases: phasesFrom(startMs, plan, trialEndMs),
     state: 'active',
     startMs,
     endMs,
+    contractEndMs: endMs,
     nextPeriod: first === undefined ? null : { startMs: first.startMs, endMs: first.endMs },
     createdAtMs: means.now(),
   }
@@ -65,7 +68,7 @@ export async function createSubscription(
   if (!(await insertSubscription(tx, subscription, plan.id))) {
     return { subscription: await storedSubscription(tx, subscription), created: false }
   }
-  await refuseOverlap(tx, subscription, plan)
+  await refuseOverlap(tx, subscription)
   await tellCreated(tx, subscription, plan, means)
   return { subscription, created: true }
 }
@@ -81,7 +84,7 @@ function checkParties(customer: Customer | undefined, plan: Plan | undefined): P
   return errors
 }
 
-function checkTimes(startMs: number, endMs: number | null): ProblemError[] {
+function checkTimes(startMs: number, endMs: number | null, trialEndMs: number | undefined): ProblemError[] {
   const errors: ProblemError[] = []
   const outside = (ms: number) => !(ms >= EARLIEST_MS && ms <= LATEST_MS)
   if (outside(startMs)) errors.push({ path: 'start', message: 'This must lie in the years 2000 to 2099.' })
@@ -90,7 +93,27 @@ function checkTimes(startMs: number, endMs: number | null): ProblemError[] {
   if (endMs !== null && endMs <= startMs) {
     errors.push({ path: 'end', message: 'This must be after the start by a minute or more.' })
   }
+  if (trialEndMs !== undefined && (outside(trialEndMs) || trialEndMs <= startMs)) {
+    errors.push({ path: 'trial_end', message: 'This must be after the start by a minute or more, and before 2100.' })
+  } else if (trialEndMs !== undefined && endMs !== null && trialEndMs > endMs) {
+    errors.push({ path: 'trial_end', message: 'This must not be after the end.' })
+  }
   return errors
+}
+
+function trialEnd(trial: { days: number } | { endMs: number }, startMs: number, zone: string): number {
+  if ('endMs' in trial) return floorToMinute(trial.endMs)
+  return periodBoundary(startMs, { interval: 'day', every: trial.days }, zone, 1)
+}
+
+function phasesFrom(startMs: number, plan: Plan, trialEndMs: number | undefined): Subscription['phases'] {
+  const { id: planId, key: planKey, version: planVersion } = plan
+  const active: NamedPhase = { startMs, planId, planKey, planVersion, kind: 'active', bills: true }
+  if (trialEndMs === undefined) return [active]
+  return [
+    { ...active, kind: 'trial', bills: false },
+    { ...active, startMs: trialEndMs },
+  ]
 }
 
 async function storedSubscription(tx: TenantTransaction, wanted: Subscription): Promise<Subscription> {
@@ -100,23 +123,12 @@ async function storedSubscription(tx: TenantTransaction, wanted: Subscription): 
     stored.customerId === wanted.customerId &&
     stored.planKey === wanted.planKey &&
     stored.startMs === wanted.startMs &&
-    stored.endMs === wanted.endMs
+    stored.contractEndMs === wanted.contractEndMs &&
+    trialEndOf(stored.phases) === trialEndOf(wanted.phases)
   if (same) return stored
   throw new Problem(
     'conflict',
-    `Subscription ${JSON.stringify(wanted.externalKey)} exists with other content. It cannot be changed yet.`,
-  )
-}
-
-/** Usage belongs to a customer: two subscriptions that price a meter at the same time would both bill all of it. */
-async function refuseOverlap(tx: TenantTransaction, subscription: Subscription, plan: Plan): Promise<void> {
-  const meters = plan.charges.flatMap((charge) => charge.meter ?? [])
-  const overlap = await findOverlap(tx, subscription, meters)
-  if (overlap === undefined) return
-  throw new Problem(
-    'conflict',
-    `Subscription ${JSON.stringify(overlap.externalKey)} of this customer prices meter ${JSON.stringify(overlap.meter)} at ` +
-      'the same time: the same usage would be billed twice. Start this one where that one ends, or take another plan.',
+    `Subscription ${JSON.stringify(wanted.externalKey)} exists with other content. To change it, send a PATCH.`,
   )
 }
 
@@ -127,11 +139,16 @@ async function tellCreated(tx: TenantTransaction, subscription: Subscription, pl
     plan: plan.key,
     plan_id: plan.id,
     start: new Date(subscription.startMs).toISOString(),
-    end: subscription.endMs === null ? null : new Date(subscription.endMs).toISOString(),
+    end: textOrNull(subscription.endMs),
+    trial_end: textOrNull(trialEndOf(subscription.phases)),
   }
   await insertBillingEvents(
     tx,
     [{ id: means.newId(), event: 'subscription.created', customerId, subscriptionId: id, data }],
     createdAtMs,
   )
+}
+
+function textOrNull(ms: number | null): string | null {
+  return ms === null ? null : new Date(ms).toISOString()
 }

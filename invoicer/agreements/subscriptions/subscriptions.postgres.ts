@@ -1,24 +1,36 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
-import type { Subscription } from './subscription.ts'
+import { goesOn, type SubscriptionState } from './lifecycle.ts'
+import type { Phases } from './phases.ts'
+import type { NamedPhase, Subscription, Terms } from './subscription.ts'
 
 type SubscriptionRow = {
   id: string
   external_key: string
   customer_id: string
+  plan_id: string
   plan_key: string
-  state: 'active'
+  plan_version: number
+  phases: NamedPhase[] | null
+  state: SubscriptionState
   start_at: Date
   end_at: Date | null
+  contract_end_at: Date | null
   next_period_start: Date | null
   next_period_end: Date | null
   created_at: Date
 }
 
+const COLUMNS = `
+  s.id, s.external_key, s.customer_id, s.plan_id, p.key AS plan_key, p.version AS plan_version, s.state, s.start_at, s.end_at,
+  s.contract_end_at, s.next_period_start, s.next_period_end, s.created_at,
+  CASE WHEN s.revision > 0 THEN (
+    SELECT jsonb_agg(jsonb_build_object('startMs', (extract(epoch FROM f.start_at) * 1000)::bigint, 'planId', f.plan_id,
+                                        'planKey', q.key, 'planVersion', q.version, 'kind', f.kind, 'bills', f.bills) ORDER BY f.start_at)
+    FROM subscription_phases f JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = f.plan_id
+    WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) END AS phases`
 const SUBSCRIPTION = `
-  SELECT s.id, s.external_key, s.customer_id, p.key AS plan_key, s.state, s.start_at, s.end_at,
-    s.next_period_start, s.next_period_end, s.created_at
-  FROM subscriptions s JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id`
+  SELECT ${COLUMNS} FROM subscriptions s JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id`
 
 /** False if the external key is taken; waits for a transaction that is about to take it. */
 export async function insertSubscription(
@@ -29,8 +41,8 @@ export async function insertSubscription(
   const { rowCount } = await tx.query(
     `INSERT INTO subscriptions
        (tenant_id, id, external_key, customer_id, plan_id, state, start_at, end_at, next_period_start, next_period_end,
-        created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        created_at, revision)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      ON CONFLICT (tenant_id, external_key) DO NOTHING`,
     [
       subscription.id,
@@ -43,9 +55,28 @@ export async function insertSubscription(
       dateOrNull(subscription.nextPeriod?.startMs),
       dateOrNull(subscription.nextPeriod?.endMs),
       new Date(subscription.createdAtMs),
+      subscription.phases.length > 1 ? 1 : 0,
     ],
   )
-  return rowCount === 1
+  if (rowCount !== 1) return false
+  if (subscription.phases.length > 1) await insertPhases(tx, subscription)
+  return true
+}
+
+/** At the revision that it has by now. */
+async function insertPhases(tx: TenantTransaction, { id, phases }: Subscription): Promise<void> {
+  await tx.query(
+    `INSERT INTO subscription_phases (tenant_id, subscription_id, revision, start_at, plan_id, kind, bills)
+     SELECT s.tenant_id, s.id, s.revision, n.*
+     FROM subscriptions s, unnest($2::timestamptz[], $3::uuid[], $4::text[], $5::boolean[]) AS n WHERE s.id = $1`,
+    [
+      id,
+      phases.map(({ startMs }) => new Date(startMs)),
+      phases.map(({ planId }) => planId),
+      phases.map(({ kind }) => kind),
+      phases.map(({ bills }) => bills),
+    ],
+  )
 }
 
 /** Until the end of the transaction nobody else subscribes the customer: what is looked for stays as it is seen. */
@@ -55,19 +86,31 @@ export async function lockSubscriptionsOf(tx: TenantTransaction, customerId: str
   ])
 }
 
-/** Another subscription of the customer that prices one of the meters in some of the time of this one. */
+/** Another subscription of the customer that prices a meter at the same time as this one, as both are stored. */
 export async function findOverlap(
   tx: TenantTransaction,
-  subscription: Subscription,
-  meters: readonly string[],
+  { id, customerId }: Pick<Subscription, 'id' | 'customerId'>,
 ): Promise<{ externalKey: string; meter: string } | undefined> {
   const { rows } = await tx.query<{ external_key: string; meter: string }>(
-    `SELECT s.external_key, c.meter
-     FROM subscriptions s JOIN plan_charges c ON c.tenant_id = s.tenant_id AND c.plan_id = s.plan_id
-     WHERE s.customer_id = $1 AND s.id <> $2 AND s.state = 'active' AND c.meter = ANY ($3::text[])
-       AND (s.end_at IS NULL OR s.end_at > $4) AND ($5::timestamptz IS NULL OR s.start_at < $5)
-     ORDER BY s.id, c.position LIMIT 1`,
-    [subscription.customerId, subscription.id, meters, new Date(subscription.startMs), dateOrNull(subscription.endMs)],
+    `WITH spans AS (
+       SELECT s.id, s.external_key, n.plan_id, n.start_at, least(n.end_at, s.end_at) AS end_at
+       FROM subscriptions s CROSS JOIN LATERAL (
+         SELECT s.plan_id, s.start_at,
+           (SELECT min(f.start_at) FROM subscription_phases f
+            WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) AS end_at
+         UNION ALL
+         SELECT f.plan_id, f.start_at, lead(f.start_at) OVER (ORDER BY f.start_at) FROM subscription_phases f
+         WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision
+       ) AS n
+       WHERE s.customer_id = $1 AND coalesce(least(n.end_at, s.end_at) > n.start_at, true)
+     )
+     SELECT o.external_key, c.meter
+     FROM spans m
+     JOIN plan_charges mc ON mc.tenant_id = app_tenant() AND mc.plan_id = m.plan_id
+     JOIN spans o ON o.id <> m.id AND coalesce(o.end_at > m.start_at, true) AND coalesce(m.end_at > o.start_at, true)
+     JOIN plan_charges c ON c.tenant_id = app_tenant() AND c.plan_id = o.plan_id AND c.meter = mc.meter
+     WHERE m.id = $2 ORDER BY o.id, o.start_at, c.position LIMIT 1`,
+    [customerId, id],
   )
   return rows.map((row) => ({ externalKey: row.external_key, meter: row.meter }))[0]
 }
@@ -79,6 +122,61 @@ export async function findSubscription(tx: TenantTransaction, idOrKey: string): 
     [idOrNull(idOrKey), idOrKey],
   )
   return rows.map(fromRow)[0]
+}
+
+/** A subscription, and the terms of its contract: those without a cancellation. */
+export type Changeable = { subscription: Subscription; contract: Terms }
+type ChangeableRow = SubscriptionRow & {
+  period_interval: Terms['interval']
+  period_every: number
+  alignment: Terms['alignment']
+  timezone: string
+}
+
+/** Until the end of the transaction nobody else changes it or moves it on; a run that is about to is waited for. */
+export async function lockSubscription(tx: TenantTransaction, idOrKey: string): Promise<Changeable | undefined> {
+  const { rows } = await tx.query<{ id: string }>(
+    `SELECT s.id FROM subscriptions s WHERE s.id = $1::uuid OR s.external_key = $2
+     ORDER BY s.id = $1::uuid DESC NULLS LAST LIMIT 1 FOR NO KEY UPDATE OF s`,
+    [idOrNull(idOrKey), idOrKey],
+  )
+  const [row] = rows
+  // Its phases are other rows: a statement that waits for the lock would show those of before.
+  return row && findChangeable(tx, row.id)
+}
+
+export async function findChangeable(tx: TenantTransaction, idOrKey: string): Promise<Changeable | undefined> {
+  const { rows } = await tx.query<ChangeableRow>(
+    `SELECT ${COLUMNS}, p.period_interval, p.period_every, p.alignment, c.timezone
+     FROM subscriptions s
+     JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
+     JOIN customers c ON c.tenant_id = s.tenant_id AND c.id = s.customer_id
+     WHERE s.id = $1::uuid OR s.external_key = $2
+     ORDER BY s.id = $1::uuid DESC NULLS LAST LIMIT 1`,
+    [idOrNull(idOrKey), idOrKey],
+  )
+  const [row] = rows
+  if (row === undefined) return undefined
+  const subscription = fromRow(row)
+  const { startMs, contractEndMs: endMs } = subscription
+  const { period_interval: interval, period_every: every, alignment, timezone: zone } = row
+  const contract = { startMs, endMs, interval, every, alignment, zone }
+  return { subscription, contract }
+}
+
+/** Its state, end, next period and phases; of one that does not go on also where its contract ends. */
+export async function storeChange(tx: TenantTransaction, subscription: Subscription): Promise<void> {
+  const { id, state, endMs, contractEndMs, nextPeriod } = subscription
+  await tx.query(
+    `UPDATE subscriptions SET state = $2, end_at = $3, contract_end_at = $4, next_period_start = $5, next_period_end = $6,
+       revision = revision + 1
+     WHERE id = $1`,
+    [
+      ...[id, state, dateOrNull(endMs), dateOrNull(goesOn(state) ? null : contractEndMs)],
+      ...[dateOrNull(nextPeriod?.startMs), dateOrNull(nextPeriod?.endMs)],
+    ],
+  )
+  await insertPhases(tx, subscription)
 }
 
 export async function findSubscriptionByKey(
@@ -118,10 +216,27 @@ function fromRow(row: SubscriptionRow): Subscription {
     externalKey: row.external_key,
     customerId: row.customer_id,
     planKey: row.plan_key,
-    state: row.state,
+    phases: phasesOf(row),
+    // A process of an older version moves a subscription on without saying that it ended.
+    state: nextStart === null ? 'ended' : row.state,
     startMs: row.start_at.getTime(),
-    endMs: row.end_at === null ? null : row.end_at.getTime(),
+    endMs: row.end_at?.getTime() ?? null,
+    contractEndMs: (goesOn(row.state) ? row.end_at : row.contract_end_at)?.getTime() ?? null,
     nextPeriod: nextStart && nextEnd && { startMs: nextStart.getTime(), endMs: nextEnd.getTime() },
     createdAtMs: row.created_at.getTime(),
   }
+}
+
+/** Before the first that is stored, and where none is, it is active on its own plan. */
+function phasesOf({
+  start_at: start,
+  plan_id: planId,
+  plan_key: planKey,
+  plan_version: planVersion,
+  phases,
+}: SubscriptionRow): Phases<NamedPhase> {
+  const first: NamedPhase = { startMs: start.getTime(), planId, planKey, planVersion, kind: 'active', bills: true }
+  const [stored, ...rest] = phases ?? []
+  if (stored === undefined) return [first]
+  return stored.startMs <= first.startMs ? [stored, ...rest] : [first, stored, ...rest]
 }

@@ -1,29 +1,41 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
-import { idArray, plainArray, textArray, timeArray } from '../../array-text.ts'
+import { idArray, plainArray, sparseArray, textArray, timeArray } from '../../array-text.ts'
+import type { LineTax } from '../tax/tax.ts'
 import type { NewInvoice } from './rated-invoice.ts'
 
-/** From where the first of its new invoices starts to behind the last one. */
-export type Advance = { subscriptionId: string; fromMs: number; next: { startMs: number; endMs: number } | null }
+/** From where the first of its new invoices starts to behind the last one, as rated from what it was at a revision. */
+export type Advance = {
+  subscriptionId: string
+  fromMs: number
+  revision: number
+  next: { startMs: number; endMs: number } | null
+}
 
 /**
- * Moves subscriptions on, and answers those that stood where they were expected. Until the end of the transaction
- * nobody else bills them; whoever waits for that finds them moved on. Locks are taken in the order of ids.
+ * Moves subscriptions on, and answers those that stood where they were expected and were not changed since; with nothing
+ * behind they have ended. Until the end of the transaction nobody else bills them; whoever waits for that finds them
+ * moved on. Locks are taken in the order of ids.
  */
 export async function claimSubscriptions(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>(
     `WITH claimed AS (
        SELECT s.id, n.next_start, n.next_end
-       FROM unnest($1::uuid[], $2::timestamptz[], $3::timestamptz[], $4::timestamptz[])
-         AS n (id, from_start, next_start, next_end)
+       FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::timestamptz[], $5::timestamptz[])
+         AS n (id, from_start, revision, next_start, next_end)
        JOIN subscriptions s ON s.tenant_id = app_tenant() AND s.id = n.id AND s.next_period_start = n.from_start
+         AND s.revision = n.revision
        ORDER BY s.id FOR NO KEY UPDATE OF s
      )
-     UPDATE subscriptions s SET next_period_start = c.next_start, next_period_end = c.next_end
+     UPDATE subscriptions s SET next_period_start = c.next_start, next_period_end = c.next_end,
+       state = CASE WHEN c.next_start IS NULL THEN 'ended' ELSE s.state END,
+       contract_end_at = CASE WHEN c.next_start IS NULL AND s.state IN ('active', 'past_due') THEN s.end_at
+         ELSE s.contract_end_at END
      FROM claimed c WHERE s.tenant_id = app_tenant() AND s.id = c.id RETURNING s.id`,
     [
       idArray(advances.map((advance) => advance.subscriptionId)),
       timeArray(advances.map((advance) => advance.fromMs)),
+      plainArray(advances.map((advance) => advance.revision)),
       timeArray(advances.map((advance) => advance.next?.startMs)),
       timeArray(advances.map((advance) => advance.next?.endMs)),
     ],
@@ -31,14 +43,20 @@ export async function claimSubscriptions(tx: TenantTransaction, advances: readon
   return new Set(rows.map((row) => row.id))
 }
 
-/** Those of the subscriptions that have an invoice from there on. */
-export async function listBilled(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
-  const { rows } = await tx.query<{ subscription_id: string }>(
-    `SELECT i.subscription_id FROM unnest($1::uuid[], $2::timestamptz[]) AS n (id, from_start)
-     JOIN invoices i ON i.subscription_id = n.id AND i.period_start = n.from_start`,
-    [idArray(advances.map((advance) => advance.subscriptionId)), timeArray(advances.map((advance) => advance.fromMs))],
+/** Those of the subscriptions that have the invoice of a period from there on, or were changed by now. */
+export async function listOvertaken(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `SELECT n.id FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[]) AS n (id, from_start, revision)
+     WHERE EXISTS (SELECT FROM invoices i
+         WHERE i.subscription_id = n.id AND i.period_start = n.from_start AND NOT i.off_cycle)
+       OR EXISTS (SELECT FROM subscriptions s WHERE s.id = n.id AND s.revision <> n.revision)`,
+    [
+      idArray(advances.map((advance) => advance.subscriptionId)),
+      timeArray(advances.map((advance) => advance.fromMs)),
+      plainArray(advances.map((advance) => advance.revision)),
+    ],
   )
-  return new Set(rows.map((row) => row.subscription_id))
+  return new Set(rows.map((row) => row.id))
 }
 
 /** Before their invoices, which come last; the foreign key is checked at the commit. */
@@ -47,11 +65,13 @@ export async function insertLines(tx: TenantTransaction, invoices: readonly NewI
   await tx.query(
     `INSERT INTO invoice_lines
        (tenant_id, invoice_id, line_index, charge_key, description, meter, period_start, period_end, amount_minor,
-        currency, breakdown)
+        currency, tax_minor, tax_rate_percent, tax_code, tax_reason, tax_certificate, tax_inclusive, plan_id,
+        breakdown)
      SELECT app_tenant(), n.*
      FROM ROWS FROM (
        unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[],
-         $8::bigint[], $9::text[]), jsonb_array_elements($10::jsonb)
+         $8::bigint[], $9::text[], $10::bigint[], $11::numeric[], $12::text[], $13::text[], $14::text[], $15::boolean[],
+         $16::uuid[]), jsonb_array_elements($17::jsonb)
      ) AS n`,
     [
       idArray(lines.map(({ invoice }) => invoice.id)),
@@ -59,13 +79,33 @@ export async function insertLines(tx: TenantTransaction, invoices: readonly NewI
       textArray(lines.map(({ line }) => line.chargeKey)),
       textArray(lines.map(({ line }) => line.description)),
       textArray(lines.map(({ line }) => line.meter)),
-      timeArray(lines.map(({ invoice }) => invoice.period.startMs)),
-      timeArray(lines.map(({ invoice }) => invoice.period.endMs)),
+      timeArray(lines.map(({ line }) => line.period.startMs)),
+      timeArray(lines.map(({ line }) => line.period.endMs)),
       plainArray(lines.map(({ line }) => line.amountMinor)),
       textArray(lines.map(({ invoice }) => invoice.plan.currency)),
+      ...taxArrays(lines.map(({ line }) => line.tax)),
+      otherPlans(lines.map(({ invoice, line }) => (line.planId === invoice.plan.id ? null : line.planId))),
       JSON.stringify(lines.map(({ line }) => line.breakdown)),
     ],
   )
+}
+
+/** Columns of a chunk without any tax are empty, and Postgres fills them with nulls. */
+function taxArrays(taxes: readonly (LineTax | null | undefined)[]): string[] {
+  if (taxes.every((tax) => !tax)) return ['{}', '{}', '{}', '{}', '{}', '{}']
+  return [
+    sparseArray(taxes.map((tax) => tax?.amountMinor)),
+    sparseArray(taxes.map((tax) => tax?.ratePercent)),
+    textArray(taxes.map((tax) => tax?.code ?? null)),
+    sparseArray(taxes.map((tax) => tax?.reason)),
+    textArray(taxes.map((tax) => tax?.certificate ?? null)),
+    sparseArray(taxes.map((tax) => tax?.inclusive)),
+  ]
+}
+
+/** As above: most invoices are of one plan. */
+function otherPlans(planIds: readonly (string | null)[]): string {
+  return planIds.every((id) => id === null) ? '{}' : idArray(planIds)
 }
 
 /** What the metered lines were made from, under the run's seal. */
@@ -76,7 +116,7 @@ export async function insertBilledUsage(
 ): Promise<void> {
   const used = flatLines(invoices).flatMap(({ invoice, line, index }) => {
     const { usage, meter, chargeKey } = line
-    return usage === null || meter === null ? [] : [{ invoice, index, chargeKey, meter, usage }]
+    return usage === null || meter === null ? [] : [{ invoice, line, index, chargeKey, meter, usage }]
   })
   if (used.length === 0) return
   await tx.query(
@@ -91,8 +131,8 @@ export async function insertBilledUsage(
       idArray(used.map(({ invoice }) => invoice.subscription.id)),
       textArray(used.map(({ chargeKey }) => chargeKey)),
       textArray(used.map(({ meter }) => meter)),
-      timeArray(used.map(({ invoice }) => invoice.period.startMs)),
-      timeArray(used.map(({ invoice }) => invoice.period.endMs)),
+      timeArray(used.map(({ line }) => line.period.startMs)),
+      timeArray(used.map(({ line }) => line.period.endMs)),
       idArray(used.map(({ invoice }) => invoice.subscription.customerId)),
       idArray(used.map(({ invoice }) => invoice.id)),
       plainArray(used.map(({ index }) => index)),
@@ -104,30 +144,48 @@ export async function insertBilledUsage(
 }
 
 /**
- * The invoices with their numbers. The last statement of its transaction: from here to the commit nobody else of the
- * tenant draws a number, and a rollback gives the numbers back.
+ * The invoices with their numbers, of the tenant's series or of that of their legal entity. The last statement of its
+ * transaction: from here to the commit nobody else draws a number of these series, and a rollback gives them back. Series
+ * are locked in one order, the tenant's own before those of entities by id.
  */
 export async function insertNumbered(
   tx: TenantTransaction,
   runId: string,
   invoices: readonly NewInvoice[],
+  creditOf: ReadonlyMap<string, bigint>,
+  balanceOf: ReadonlyMap<string, bigint>,
   atMs: number,
 ): Promise<void> {
   const { rowCount } = await tx.query(
-    `WITH drawn AS (
-       UPDATE invoice_numbers SET last_number = last_number + cardinality($3::uuid[])
-       WHERE tenant_id = app_tenant()
-       RETURNING last_number - cardinality($3::uuid[]) AS before
-     )
+    `WITH wanted AS (
+       SELECT entity_id, count(*) AS invoices FROM unnest($14::uuid[]) AS w (entity_id) GROUP BY entity_id
+     ), own AS (
+       UPDATE invoice_numbers n SET last_number = n.last_number + w.invoices
+       FROM wanted w WHERE n.tenant_id = app_tenant() AND w.entity_id IS NULL
+       RETURNING w.entity_id, n.last_number - w.invoices AS before
+     ), locked AS (
+       SELECT e.id, w.invoices
+       FROM (SELECT count(*) FROM own) AS first_own, legal_entities e JOIN wanted w ON w.entity_id = e.id
+       WHERE e.tenant_id = app_tenant() ORDER BY e.id FOR NO KEY UPDATE OF e
+     ), entities AS (
+       UPDATE legal_entities e SET last_number = e.last_number + k.invoices
+       FROM locked k WHERE e.tenant_id = app_tenant() AND e.id = k.id
+       RETURNING e.id AS entity_id, e.last_number - k.invoices AS before
+     ), drawn AS (SELECT * FROM own UNION ALL SELECT * FROM entities)
      INSERT INTO invoices
        (tenant_id, state, billing_run_id, finalised_at, number, id, subscription_id, customer_id, plan_id, currency,
-        period_start, period_end, subtotal_minor, tax_minor, total_minor, amount_due_minor)
-     SELECT app_tenant(), 'finalised', $1, $2, drawn.before + n.position, n.id, n.subscription_id, n.customer_id,
-       n.plan_id, n.currency, n.period_start, n.period_end, n.subtotal, n.tax, n.total, n.due
-     FROM drawn, unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
-       $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) WITH ORDINALITY
-       AS n (id, subscription_id, customer_id, plan_id, currency, period_start, period_end, subtotal, tax, total, due,
-         position)`,
+        period_start, period_end, subtotal_minor, tax_minor, total_minor, credit_minor, amount_due_minor,
+        legal_entity_id, balance_minor, off_cycle)
+     SELECT app_tenant(), 'finalised', $1, $2,
+       drawn.before + row_number() OVER (PARTITION BY n.entity_id ORDER BY n.position), n.id, n.subscription_id,
+       n.customer_id, n.plan_id, n.currency, n.period_start, n.period_end, n.subtotal, n.tax, n.total, n.credit,
+       n.total - n.credit - n.balance, n.entity_id, n.balance, n.off_cycle
+     FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[], $7::text[], $8::timestamptz[],
+       $9::timestamptz[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::uuid[], $15::bigint[], $16::boolean[])
+       WITH ORDINALITY
+       AS n (id, subscription_id, customer_id, plan_id, currency, period_start, period_end, subtotal, tax, total, credit,
+         entity_id, balance, off_cycle, position)
+     JOIN drawn ON drawn.entity_id IS NOT DISTINCT FROM n.entity_id`,
     [
       runId,
       new Date(atMs),
@@ -141,7 +199,10 @@ export async function insertNumbered(
       plainArray(invoices.map((invoice) => invoice.draft.subtotalMinor)),
       plainArray(invoices.map((invoice) => invoice.draft.taxMinor)),
       plainArray(invoices.map((invoice) => invoice.draft.totalMinor)),
-      plainArray(invoices.map((invoice) => invoice.draft.amountDueMinor)),
+      plainArray(invoices.map((invoice) => creditOf.get(invoice.id) ?? 0n)),
+      idArray(invoices.map((invoice) => invoice.draft.legalEntityId)),
+      plainArray(invoices.map((invoice) => balanceOf.get(invoice.id) ?? 0n)),
+      plainArray(invoices.map((invoice) => (invoice.offCycle ? 't' : 'f'))),
     ],
   )
   if (rowCount !== invoices.length) throw new Error('There is no counter of invoice numbers.')

@@ -11,6 +11,8 @@ export type RatedInvoice = {
   period: Period
   next: Period | null
   draft: Draft
+  /** An invoice of its own for what waited, beside the periods of its subscription. */
+  offCycle?: true
 }
 
 /** With the id it will have. */

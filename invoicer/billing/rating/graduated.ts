@@ -1,33 +1,33 @@
 import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
-import type { BreakdownEntry, GraduatedPrice, Rated } from './price.ts'
+import type { BreakdownEntry, Rated } from './breakdown.ts'
+import type { GraduatedPrice, Tier } from './price.ts'
+import { type Entered, enteredTiers } from './tiers.ts'
 
-/**
- * Each unit is priced in its own tier, and a tier's flat amount is charged once it is entered; the first tier is
- * entered at 0 already. The breakdown lists the entered tiers. What is below 0 counts in the first tier.
- */
+/** Each unit is priced in its own tier, and a tier's flat amount is charged once it is entered; the first one's always. */
 export function rateGraduated(price: GraduatedPrice, quantity: Quantity): Rated {
   let exact = ZERO
-  let lower = ZERO
   const breakdown: BreakdownEntry[] = []
-  for (const [index, tier] of price.tiers.entries()) {
-    if (index > 0 && quantity.lessThanOrEqualTo(lower)) break
-    const upper = tier.up_to === null ? undefined : parseQuantity(tier.up_to)
-    const reached = upper?.lessThan(quantity) ? upper : quantity
-    const inTier = reached.minus(lower)
-    const unitAmount = parseQuantity(tier.unit_amount)
-    const flatAmount = parseQuantity(tier.flat_amount ?? '0')
-    const amount = unitAmount.times(inTier).plus(flatAmount)
-    exact = exact.plus(amount)
-    breakdown.push({
-      type: 'tier',
-      tier: index + 1,
-      up_to: upper === undefined ? null : formatQuantity(upper),
-      quantity: formatQuantity(inTier),
-      unit_amount: formatQuantity(unitAmount),
-      flat_amount: formatQuantity(flatAmount),
-      amount: formatQuantity(amount),
-    })
-    lower = reached
+  for (const entered of enteredTiers(price.tiers, quantity)) {
+    const part = rateTier(entered)
+    exact = exact.plus(part.exact)
+    breakdown.push(part.entry)
   }
   return { exact, breakdown }
+}
+
+/** The units in one tier, and its flat amount. */
+export function rateTier({ tier, number, upTo, quantity }: Entered<Tier>): { exact: Quantity; entry: BreakdownEntry } {
+  const unitAmount = parseQuantity(tier.unit_amount)
+  const flatAmount = parseQuantity(tier.flat_amount ?? '0')
+  const exact = unitAmount.times(quantity).plus(flatAmount)
+  const entry: BreakdownEntry = {
+    type: 'tier',
+    tier: number,
+    up_to: upTo === null ? null : formatQuantity(upTo),
+    quantity: formatQuantity(quantity),
+    unit_amount: formatQuantity(unitAmount),
+    flat_amount: formatQuantity(flatAmount),
+    amount: formatQuantity(exact),
+  }
+  return { exact, entry }
 }

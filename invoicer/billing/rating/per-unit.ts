@@ -1,5 +1,6 @@
 import { formatQuantity, parseQuantity, type Quantity } from '../../../schemas/quantity.ts'
-import type { PerUnitPrice, Rated } from './price.ts'
+import type { Rated } from './breakdown.ts'
+import type { PerUnitPrice } from './price.ts'
 
 /** Quantity × unit amount. */
 export function ratePerUnit(price: PerUnitPrice, quantity: Quantity): Rated {

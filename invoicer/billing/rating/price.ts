@@ -1,99 +1,139 @@
 import { type Static, Type } from 'typebox'
-import type { ProblemError } from '../../../schemas/http/problem.ts'
-import { isQuantityText, parseQuantity, type Quantity, QuantityText } from '../../../schemas/quantity.ts'
+import { QuantityText } from '../../../schemas/quantity.ts'
 
 const strict = { additionalProperties: false }
+const optional = Type.Optional(QuantityText)
+
+/**
+ * On a price of any model, in the order in which they work: units that cost nothing, then the model, then the discount,
+ * then the most the line may cost; what the line lacks to the least is a line of its own at the period's end.
+ */
+const onAny = {
+  included_units: optional,
+  discount_percent: optional,
+  maximum_amount: optional,
+  minimum_amount: optional,
+}
 
 /** The same amount whatever the quantity. */
-export const FlatPrice = Type.Object({ model: Type.Literal('flat'), amount: QuantityText }, strict)
+export const FlatPrice = Type.Object({ model: Type.Literal('flat'), amount: QuantityText, ...onAny }, strict)
 export type FlatPrice = Static<typeof FlatPrice>
 
-export const PerUnitPrice = Type.Object({ model: Type.Literal('per_unit'), unit_amount: QuantityText }, strict)
-export type PerUnitPrice = Static<typeof PerUnitPrice>
-
-/** `up_to` is inclusive and may be fractional; that of the last tier, and of no other, is null. */
-export const Tier = Type.Object(
-  {
-    up_to: Type.Union([QuantityText, Type.Null()]),
-    unit_amount: QuantityText,
-    flat_amount: Type.Optional(QuantityText),
-  },
+export const PerUnitPrice = Type.Object(
+  { model: Type.Literal('per_unit'), unit_amount: QuantityText, ...onAny },
   strict,
 )
+export type PerUnitPrice = Static<typeof PerUnitPrice>
+
+const upTo = Type.Union([QuantityText, Type.Null()])
+const severalTiers = { minItems: 1, maxItems: 1000 }
+
+/** `up_to` is inclusive and may be fractional; that of the last tier, and of no other, is null. */
+export const Tier = Type.Object({ up_to: upTo, unit_amount: QuantityText, flat_amount: optional }, strict)
 export type Tier = Static<typeof Tier>
 
+/** Each unit is priced in its own tier. */
 export const GraduatedPrice = Type.Object(
-  { model: Type.Literal('graduated'), tiers: Type.Array(Tier, { minItems: 1, maxItems: 1000 }) },
+  { model: Type.Literal('graduated'), tiers: Type.Array(Tier, severalTiers), ...onAny },
   strict,
 )
 export type GraduatedPrice = Static<typeof GraduatedPrice>
 
-/** What one charge costs. Amounts are decimals in major units, as text. */
-export const Price = Type.Union([FlatPrice, PerUnitPrice, GraduatedPrice])
-export type Price = Static<typeof Price>
+/** All units are priced in the tier that the total reaches. */
+export const VolumePrice = Type.Object(
+  { model: Type.Literal('volume'), tiers: Type.Array(Tier, severalTiers), ...onAny },
+  strict,
+)
+export type VolumePrice = Static<typeof VolumePrice>
 
-/** How an amount came about, unrounded. All decimals are text in canonical form. */
-export type BreakdownEntry =
-  | { type: 'flat'; amount: string }
-  | { type: 'per_unit'; quantity: string; unit_amount: string; amount: string }
-  | {
-      type: 'tier'
-      /** From 1. */
-      tier: number
-      up_to: string | null
-      quantity: string
-      unit_amount: string
-      flat_amount: string
-      amount: string
-    }
+/** `amount` for each package of `package_size` units: for started ones, or with `round: down` for full ones. */
+export const PackagePrice = Type.Object(
+  {
+    model: Type.Literal('package'),
+    amount: QuantityText,
+    package_size: QuantityText,
+    round: Type.Optional(Type.Union([Type.Literal('up'), Type.Literal('down')])),
+    ...onAny,
+  },
+  strict,
+)
+export type PackagePrice = Static<typeof PackagePrice>
 
-/** What a model answers: the exact amount in major units, and its parts, which sum to it. */
-export type Rated = { exact: Quantity; breakdown: BreakdownEntry[] }
+/** A rate in percent on the value of each event, and a fixed amount for it; the first events or units may be free. */
+export const PercentagePrice = Type.Object(
+  {
+    model: Type.Literal('percentage'),
+    rate: QuantityText,
+    fixed_amount: optional,
+    free_units: optional,
+    free_events: optional,
+    min_per_event: optional,
+    max_per_event: optional,
+    ...onAny,
+  },
+  strict,
+)
+export type PercentagePrice = Static<typeof PercentagePrice>
+
+export const PercentageTier = Type.Object({ up_to: upTo, rate: QuantityText, flat_amount: optional }, strict)
+export type PercentageTier = Static<typeof PercentageTier>
+
+/** As graduated, with a rate in percent instead of an amount per unit. */
+export const GraduatedPercentagePrice = Type.Object(
+  { model: Type.Literal('graduated_percentage'), tiers: Type.Array(PercentageTier, severalTiers), ...onAny },
+  strict,
+)
+export type GraduatedPercentagePrice = Static<typeof GraduatedPercentagePrice>
+
+/** The amount is in the event; it is charged times a multiplier. */
+export const DynamicPrice = Type.Object({ model: Type.Literal('dynamic'), multiplier: QuantityText, ...onAny }, strict)
+export type DynamicPrice = Static<typeof DynamicPrice>
+
+const scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean()])
+
+/** Holds for an event whose properties have all these values, compared as text. */
+export const Cell = Type.Object({ when: Type.Record(Type.String(), scalar), unit_amount: QuantityText }, strict)
+export type Cell = Static<typeof Cell>
+
+/** The price of a unit depends on up to three properties of its event: the first cell that holds wins. */
+export const MatrixPrice = Type.Object(
+  {
+    model: Type.Literal('matrix'),
+    dimensions: Type.Array(Type.String({ minLength: 1 }), { minItems: 1, maxItems: 3 }),
+    cells: Type.Array(Cell, { maxItems: 1000 }),
+    default_unit_amount: QuantityText,
+    ...onAny,
+  },
+  strict,
+)
+export type MatrixPrice = Static<typeof MatrixPrice>
+
+/** The schema of each model, by its name. */
+export const PRICE_OF_MODEL = {
+  flat: FlatPrice,
+  per_unit: PerUnitPrice,
+  graduated: GraduatedPrice,
+  volume: VolumePrice,
+  package: PackagePrice,
+  percentage: PercentagePrice,
+  graduated_percentage: GraduatedPercentagePrice,
+  dynamic: DynamicPrice,
+  matrix: MatrixPrice,
+} as const
 
 /**
- * What is wrong with a price of the right shape, as JSON pointers into it; empty when it can be rated. Amounts may
- * be 0 but not negative; tiers ascend from above 0, and the last one alone is open.
+ * What one charge costs. Amounts are decimals in major units, as text, and none is negative. A quantity may be, where
+ * its meter allows it: then it counts in the first tier, starts no package, and takes off what it would have cost.
  */
-export function checkPrice(price: Price): ProblemError[] {
-  if (price.model === 'flat') return checkAmount('/amount', price.amount)
-  if (price.model === 'per_unit') return checkAmount('/unit_amount', price.unit_amount)
-  return checkTiers(price.tiers)
-}
-
-function checkTiers(tiers: readonly Tier[]): ProblemError[] {
-  if (tiers.length === 0) return [{ path: '/tiers', message: 'A graduated price needs at least one tier.' }]
-  const errors: ProblemError[] = []
-  let lower = parseQuantity('0')
-  for (const [index, tier] of tiers.entries()) {
-    const path = `/tiers/${index}`
-    errors.push(...checkAmount(`${path}/unit_amount`, tier.unit_amount))
-    if (tier.flat_amount !== undefined) errors.push(...checkAmount(`${path}/flat_amount`, tier.flat_amount))
-    const upper = checkUpTo(`${path}/up_to`, tier.up_to, lower, index === tiers.length - 1)
-    if ('message' in upper) errors.push(upper)
-    else lower = upper.bound
-  }
-  return errors
-}
-
-function checkUpTo(
-  path: string,
-  upTo: string | null,
-  lower: Quantity,
-  isLast: boolean,
-): ProblemError | { bound: Quantity } {
-  if (isLast) return upTo === null ? { bound: lower } : { path, message: 'The last tier must have up_to null.' }
-  if (upTo === null) return { path, message: 'Only the last tier may have up_to null.' }
-  if (!isQuantityText(upTo)) return notDecimal(path)
-  const bound = parseQuantity(upTo)
-  if (bound.greaterThan(lower)) return { bound }
-  return { path, message: `Tiers must ascend: ${upTo} is not above ${lower.toFixed()}.` }
-}
-
-function checkAmount(path: string, amount: string): ProblemError[] {
-  if (!isQuantityText(amount)) return [notDecimal(path)]
-  return parseQuantity(amount).isNegative() ? [{ path, message: 'A price must not be negative.' }] : []
-}
-
-function notDecimal(path: string): ProblemError {
-  return { path, message: 'This must be a decimal with at most 26 digits before and 12 after the point.' }
-}
+export const Price = Type.Union([
+  FlatPrice,
+  PerUnitPrice,
+  GraduatedPrice,
+  VolumePrice,
+  PackagePrice,
+  PercentagePrice,
+  GraduatedPercentagePrice,
+  DynamicPrice,
+  MatrixPrice,
+])
+export type Price = Static<typeof Price>

@@ -1,4 +1,9 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
+import { listPendingItems } from '../items/items.postgres.ts'
+import { shareItems } from '../items/with-items.ts'
+import { planIdsOf } from '../shares.ts'
+import { embeddedTax } from '../tax/tax-port.ts'
+import { loadTaxes } from '../tax/taxes.postgres.ts'
 import type { UsageReader } from '../usage.ts'
 import { loadPlans, type PlanCache } from './billable-plans.ts'
 import type { BillingRun } from './billing-run.ts'
@@ -6,6 +11,7 @@ import { listDue } from './due.postgres.ts'
 import { type IssueDeps, issueChunk } from './issue-chunk.ts'
 import { type RatedChunk, rateChunk } from './rate-chunk.ts'
 import type { Progress } from './steps.ts'
+import { taxChunk } from './tax-chunk.ts'
 
 export type BillDeps = IssueDeps & { usage: UsageReader; stopping: () => boolean; chunkSize: number }
 
@@ -26,12 +32,19 @@ export async function billDue(
   const rateAfter = async (after: string | null): Promise<Rated | undefined> => {
     await progress('rate')
     const page = { after, limit: deps.chunkSize }
-    const chunk = await deps.transact(tenantId, (tx) => listDue(tx, run.asOfMs, run.id, page))
+    const { chunk, customerIds, items } = await deps.transact(tenantId, async (tx) => {
+      const due = await listDue(tx, run.asOfMs, run.id, page)
+      const customerIds = due.map((subscription) => subscription.customerId)
+      return { chunk: due, customerIds, items: await listPendingItems(tx, customerIds) }
+    })
     const last = chunk.at(-1)
     if (last === undefined) return undefined
-    const planIds = chunk.map((subscription) => subscription.planId)
+    const planIds = chunk.flatMap(planIdsOf)
     const planOf = await loadPlans(deps.transact, tenantId, plans, planIds)
-    return { ...(await rateChunk(deps.usage, tenantId, run, chunk, planOf)), lastId: last.id }
+    const rated = await rateChunk(deps.usage, tenantId, run, chunk, planOf, shareItems(items))
+    // Behind the reading of usage, which may take long: what was changed meanwhile counts.
+    const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
+    return { ...(await taxChunk(embeddedTax, taxOf, rated, run.asOfMs)), lastId: last.id }
   }
   let anotherPass = true
   while (anotherPass) {

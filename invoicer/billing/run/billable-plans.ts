@@ -2,8 +2,10 @@ import { Value } from 'typebox/value'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { Charge, Plan } from '../../agreements/plans/plan.ts'
+import { planHash } from '../../agreements/plans/plan-hash.ts'
 import { findPlans } from '../../agreements/plans/plans.postgres.ts'
 import type { Transact } from '../../transaction.ts'
+import { checkBillable } from '../rating/check-price.ts'
 import { Price } from '../rating/price.ts'
 import type { PlanOf } from './rate-chunk.ts'
 
@@ -24,11 +26,15 @@ export async function loadPlans(
   return (planId) => cache.get(planId) ?? new Problem('calculation_failed', `Plan ${planId} is not there.`)
 }
 
-/** A stored price has its shape checked again: what cannot be rated parks its subscriptions. */
+/** What is stored is checked again: what cannot be rated, or was changed since, parks its subscriptions. */
 function billable(plan: Plan): Plan<Price> | Problem {
+  if (planHash(plan) !== plan.hash) {
+    const what = `Version ${plan.version} of plan ${JSON.stringify(plan.key)}`
+    return new Problem('calculation_failed', `${what} is not what was stored: its content has another hash.`)
+  }
   const charges = plan.charges.flatMap((charge): Charge<Price>[] => {
     const { price } = charge
-    return Value.Check(Price, price) ? [{ ...charge, price }] : []
+    return Value.Check(Price, price) && checkBillable(price).length === 0 ? [{ ...charge, price }] : []
   })
   if (charges.length === plan.charges.length) return { ...plan, charges }
   return new Problem('calculation_failed', `Plan ${JSON.stringify(plan.key)} has a price that cannot be rated.`)

@@ -1,10 +1,12 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import { countDue } from './due.postgres.ts'
+import { isLeftWaiting } from './left-waiting.postgres.ts'
 import { openRun } from './open-run.ts'
 import { type RunDeps, runBilling } from './run-billing.ts'
-import { failRun, hasUnfinishedRun, listUnfinishedRuns } from './runs.postgres.ts'
+import { failRun, hasUnfinishedRun, listUnfinishedRuns, wasNotLookedAt } from './runs.postgres.ts'
 import type { Progress } from './steps.ts'
 
 /**
@@ -12,6 +14,12 @@ import type { Progress } from './steps.ts'
  * where a new one with a new seal would not: so one is opened a day.
  */
 const NEW_RUN_AFTER_MS = 24 * 3_600_000
+
+/** Late usage of what has ended is found by a run alone. */
+const LOOK_AFTER_MS = 24 * 3_600_000
+
+/** What waits and could not be invoiced is tried again. */
+const TRY_AGAIN_AFTER_MS = 24 * 3_600_000
 
 /** The part of a pino logger that is needed here. */
 export type ErrorLogger = { error: (members: Record<string, unknown>, message: string) => void }
@@ -28,7 +36,7 @@ export type RunKeeper = {
   continueRun: (tenantId: TenantId, runId: string) => Promise<void>
   /** Continues every run that a crash or an error left. */
   resumeRuns: () => Promise<void>
-  /** What cron calls: first the runs that were left, then a new run for each tenant with due periods and no such run. */
+  /** What cron calls: first the runs that were left, then a new run for each tenant that wants one and has no such run. */
   tick: () => Promise<void>
   /** Resolves when every run has come to a safe point; nothing is started after it is called. */
   stop: () => Promise<void>
@@ -60,7 +68,7 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
     await resumeTenant(tenantId)
     const asOfMs = deps.now()
     const runId = await deps.transact(tenantId, async (tx) => {
-      if ((await countDue(tx, asOfMs, null)) === 0) return undefined
+      if (!(await isWanted(tx, asOfMs))) return undefined
       if (await hasUnfinishedRun(tx, asOfMs - NEW_RUN_AFTER_MS)) return undefined
       return (await openRun(tx, { asOfMs }, deps)).id
     })
@@ -74,6 +82,13 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
       await Promise.all([...passes, ...active.values()])
     },
   }
+}
+
+/** A period is due, something waits that has no period to come, or what was billed was not looked at for a day. */
+async function isWanted(tx: TenantTransaction, atMs: number): Promise<boolean> {
+  if ((await countDue(tx, atMs, null)) > 0) return true
+  if (await isLeftWaiting(tx, atMs - TRY_AGAIN_AFTER_MS)) return true
+  return wasNotLookedAt(tx, atMs - LOOK_AFTER_MS)
 }
 
 async function passOverTenants(

@@ -1,13 +1,14 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
-import { Problem } from '../../../schemas/http/problem.ts'
-import { ZERO } from '../../../schemas/quantity.ts'
+import type { Problem } from '../../../schemas/http/problem.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
 import { type Due, type DueSubscription, duePeriods } from '../due.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
-import { draftInvoice } from '../lines.ts'
+import { type ItemsOf, withItems } from '../items/with-items.ts'
+import { draftShares } from '../lines.ts'
 import type { Price } from '../rating/price.ts'
-import type { MeteredUsage, UsageReader, UsageRequest } from '../usage.ts'
+import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
+import { type MeteredUsage, readQuantities, type UsageReader, type UsageRequest } from '../usage.ts'
 
 export type Parked = { subscription: DueSubscription; periodStartMs: number; reason: string }
 /** `more` says that a subscription has further due periods, for another pass. */
@@ -18,9 +19,10 @@ export type PlanOf = (planId: string) => Plan<Price> | Problem
 
 /** A subscription that starts years ago is billed in passes, so that a transaction stays small. */
 const PERIODS_PER_PASS = 12
-const NO_USAGE: MeteredUsage = { quantity: ZERO, events: 0, digest: 0n }
 
-type Work = { subscription: DueSubscription; plan: Plan<Price>; due: Due }
+type Answers = ReadonlyMap<string, MeteredUsage>
+/** `refused`: the period behind those that can be rated cannot. */
+type Work = { subscription: DueSubscription; periods: RatablePeriod[]; due: Due; refused: Parked | undefined }
 
 /**
  * Rates every due period of a chunk of subscriptions with one reading of usage. A subscription that cannot be rated is
@@ -32,56 +34,70 @@ export async function rateChunk(
   run: { asOfMs: number; knownBeforeMs: number },
   chunk: readonly DueSubscription[],
   planOf: PlanOf,
+  itemsOf: ItemsOf = () => [],
 ): Promise<RatedChunk> {
   const rated: RatedChunk = { invoices: [], parked: [], more: false }
   const work = chunk.flatMap((subscription) => dueWork(subscription, planOf, run.asOfMs, rated) ?? [])
-  const requests = usageRequests(work)
-  const answers =
-    requests.length === 0
-      ? new Map<string, MeteredUsage>()
-      : await usage.quantities(tenantId, new Date(run.knownBeforeMs), requests)
-  for (const { key } of requests) {
-    if (!answers.has(key)) throw new Problem('calculation_failed', 'Usage was not answered for every subscription.')
-  }
-  for (const item of work) rateSubscription(item, answers, rated)
+  const answers = await readQuantities(usage, tenantId, new Date(run.knownBeforeMs), work.flatMap(requestsOf))
+  for (const item of work) rateSubscription(item, answers, itemsOf, rated)
   return rated
 }
 
 function dueWork(subscription: DueSubscription, planOf: PlanOf, asOfMs: number, rated: RatedChunk): Work | undefined {
   const { terms, next, graceMs } = subscription
   return orPark(rated, subscription, next.startMs, () => {
-    const plan = planOf(subscription.planId)
-    if (plan instanceof Problem) throw plan
-    return { subscription, plan, due: duePeriods(terms, next, graceMs, asOfMs, PERIODS_PER_PASS) }
+    const due = duePeriods(terms, next, graceMs, asOfMs, PERIODS_PER_PASS)
+    return { subscription, due, ...ratableUntilRefused(subscription, due.periods, planOf) }
   })
 }
 
-/** One request per subscription, meter and period, though several charges may price the meter. */
-function usageRequests(work: readonly Work[]): UsageRequest[] {
-  return work.flatMap(({ subscription, plan, due }) => {
-    const { subjects } = subscription
-    // Nobody's usage is nothing, and needs no reading.
-    if (subjects.length === 0) return []
-    const meters = [...new Set(plan.charges.flatMap((charge) => charge.meter ?? []))]
-    return due.periods.flatMap((period) =>
-      meters.map((meter) => ({
-        key: usageKey(subscription, meter, period),
-        meter,
-        subjects,
-        startMs: period.startMs,
-        endMs: period.endMs,
-      })),
-    )
-  })
+/** A plan that cannot be billed does not keep the periods before it from being. */
+function ratableUntilRefused(
+  subscription: DueSubscription,
+  due: readonly Period[],
+  planOf: PlanOf,
+): Pick<Work, 'periods' | 'refused'> {
+  const periods: RatablePeriod[] = []
+  const told: Pick<RatedChunk, 'parked'> = { parked: [] }
+  for (const period of due) {
+    const one = orPark(told, subscription, period.startMs, () => ratable(subscription, period, planOf))
+    if (one === undefined) break
+    periods.push(one)
+  }
+  return { periods, refused: told.parked[0] }
 }
 
-function rateSubscription({ subscription, plan, due }: Work, answers: Map<string, MeteredUsage>, to: RatedChunk): void {
-  for (const [index, period] of due.periods.entries()) {
+function requestsOf({ subscription, periods }: Work): UsageRequest[] {
+  return periods.flatMap((period) => usageRequests(subscription.id, subscription.subjects, period))
+}
+
+/** What waits for the subscription comes with the first of its periods. */
+function rateSubscription(
+  { subscription, periods, due, refused }: Work,
+  answers: Answers,
+  itemsOf: ItemsOf,
+  to: RatedChunk,
+): void {
+  const { id, terms } = subscription
+  for (const [index, ratablePeriod] of periods.entries()) {
+    const { period, plan } = ratablePeriod
     const draft = orPark(to, subscription, period.startMs, () =>
-      draftInvoice(plan, period, (meter) => answers.get(usageKey(subscription, meter, period)) ?? NO_USAGE),
+      withItems(
+        draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)),
+        index === 0 ? itemsOf(subscription) : [],
+        {
+          planId: plan.id,
+          period,
+          currency: plan.currency,
+        },
+      ),
     )
     if (draft === undefined) return
     to.invoices.push({ subscription, plan, period, next: due.periods[index + 1] ?? due.next ?? null, draft })
+  }
+  if (refused !== undefined) {
+    to.parked.push(refused)
+    return
   }
   if (due.more) to.more = true
   if (due.mismatch !== undefined && due.next !== undefined) {
@@ -89,15 +105,16 @@ function rateSubscription({ subscription, plan, due }: Work, answers: Map<string
   }
 }
 
-function orPark<T>(to: RatedChunk, subscription: DueSubscription, periodStartMs: number, work: () => T): T | undefined {
+function orPark<T>(
+  to: Pick<RatedChunk, 'parked'>,
+  subscription: DueSubscription,
+  periodStartMs: number,
+  work: () => T,
+): T | undefined {
   try {
     return work()
   } catch (error) {
     to.parked.push({ subscription, periodStartMs, reason: error instanceof Error ? error.message : String(error) })
     return undefined
   }
-}
-
-function usageKey(subscription: DueSubscription, meter: string, period: Period): string {
-  return `${subscription.id}/${meter}/${period.startMs}`
 }

@@ -1,21 +1,24 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import { billLateUsage, type LateDeps } from '../late/bill-late-usage.ts'
 import { awaitSeal, type SealWait } from './await-seal.ts'
 import { type BillDeps, billDue } from './bill-due.ts'
+import { billLeftWaiting } from './bill-left-waiting.ts'
 import { checkSeal } from './check-seal.ts'
 import { countDue } from './due.postgres.ts'
-import { completeRun, keepDueCount, takeUpRun } from './runs.postgres.ts'
+import { completeRun, keepDueCount, keepLook, takeUpRun } from './runs.postgres.ts'
 import { requestSeal } from './seal.postgres.ts'
 import type { Progress } from './steps.ts'
 
 /** Pays what a run issued; false when the process is to stop first. Collection lies above billing: it is handed in. */
 export type Collect = (tenantId: TenantId, runId: string, progress: Progress) => Promise<boolean>
 
-export type RunDeps = BillDeps & {
-  collect: Collect
-  sleep: (ms: number) => Promise<void>
-  sealWait: SealWait
-}
+export type RunDeps = BillDeps &
+  LateDeps & {
+    collect: Collect
+    sleep: (ms: number) => Promise<void>
+    sealWait: SealWait
+  }
 
 /**
  * Takes a run from wherever it stands to its end. Order of effects, each in a transaction of its own, and what a crash
@@ -23,6 +26,8 @@ export type RunDeps = BillDeps & {
  *   run row (open-run.ts)     nothing, the run never was
  *   seal request              a run without a seal; the same W is asked for
  *   due count                 the seal; the count is kept once
+ *   late usage                the due count; a part of its subjects that is done differs by nothing any more
+ *   left waiting              differences and items without an invoice: the next one finds them
  *   chunk of invoices         the chunks before it; the others are due still, and the same W makes the same lines
  *   payment attempts, gateway, result (collection/payments)   issued invoices, unpaid
  *   completed                 everything done; it is only said again
@@ -45,6 +50,11 @@ export async function runBilling(
   if (seal === undefined) return 'stopped'
   await checkSeal(deps.usage, tenantId, seal)
   await transact(tenantId, async (tx) => keepDueCount(tx, runId, await countDue(tx, run.asOfMs, runId)))
+  await progress('late-usage')
+  if (!(await billLateUsage(deps, tenantId, run))) return 'stopped'
+  await transact(tenantId, (tx) => keepLook(tx, runId, deps.now()))
+  await progress('left-waiting')
+  if (!(await billLeftWaiting(deps, tenantId, run))) return 'stopped'
   if (!(await billDue(deps, progress, tenantId, run))) return 'stopped'
   if (!(await deps.collect(tenantId, runId, progress))) return 'stopped'
   await progress('complete')

@@ -70,6 +70,21 @@ export async function hasUnfinishedRun(tx: TenantTransaction, openedAfterMs: num
   return rowCount === 1
 }
 
+/** Whether something was billed, and no run that looked for late usage was opened after a moment. */
+export async function wasNotLookedAt(tx: TenantTransaction, afterMs: number): Promise<boolean> {
+  const { rows } = await tx.query<{ wanted: boolean }>(
+    `SELECT EXISTS (SELECT FROM invoices) AND NOT EXISTS (
+       SELECT FROM billing_runs WHERE looked_at IS NOT NULL AND opened_at > $1) AS wanted`,
+    [new Date(afterMs)],
+  )
+  return rows[0]?.wanted === true
+}
+
+/** The run has billed what came late behind the runs before it. */
+export async function keepLook(tx: TenantTransaction, runId: string, atMs: number): Promise<void> {
+  await tx.query('UPDATE billing_runs SET looked_at = $2 WHERE id = $1 AND looked_at IS NULL', [runId, new Date(atMs)])
+}
+
 /** How many subscriptions the run found due: kept from its first count, whatever a continued run still finds. */
 export async function keepDueCount(tx: TenantTransaction, runId: string, due: number): Promise<void> {
   await tx.query('UPDATE billing_runs SET subscriptions_due = $2 WHERE id = $1 AND subscriptions_due IS NULL', [

@@ -7,6 +7,8 @@ export const RUN_STEPS = [
   'open',
   'request-seal',
   'await-seal',
+  'late-usage',
+  'left-waiting',
   'rate',
   'issue',
   'attempt',

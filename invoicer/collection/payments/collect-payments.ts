@@ -12,6 +12,7 @@ import {
   lockUnpaid,
   type SettledAttempt,
   type UnpaidInvoice,
+  withDue,
 } from './payments.postgres.ts'
 import { settle } from './settle.ts'
 
@@ -72,7 +73,7 @@ async function openAttempts(
       tx,
       owing.map((invoice) => invoice.id),
     )
-    const open = owing.filter((invoice) => locked.has(invoice.id))
+    const open = withDue(owing, locked).filter((invoice) => invoice.amountDueMinor > 0n)
     const wanted = open.map((invoice) => newAttempt(deps.newId(), invoice))
     const atMs = deps.now()
     const fresh = await insertAttempts(tx, deps.gateway.name, wanted, atMs)
@@ -84,7 +85,7 @@ async function openAttempts(
       return [{ id: deps.newId(), event: 'payment.created' as const, billingRunId: runId, ...ids, data }]
     })
     await insertBillingEvents(tx, events, atMs)
-    return listLiveAttempts(tx, deps.gateway.name, [...locked])
+    return listLiveAttempts(tx, deps.gateway.name, [...locked.keys()])
   })
 }
 

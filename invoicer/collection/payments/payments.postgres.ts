@@ -8,6 +8,9 @@ export type UnpaidInvoice = {
   customerId: string
   subscriptionId: string
   customerKey: string
+  totalMinor: bigint
+  creditMinor: bigint
+  /** What is still to be paid: credit notes may have taken something off what was due. */
   amountDueMinor: bigint
   currency: string
 }
@@ -31,10 +34,13 @@ export async function listUnpaid(
     customer_id: string
     subscription_id: string
     external_key: string
+    total_minor: string
+    credit_minor: string
     amount_due_minor: string
     currency: string
   }>(
-    `SELECT i.id, i.customer_id, i.subscription_id, c.external_key, i.amount_due_minor, i.currency
+    `SELECT i.id, i.customer_id, i.subscription_id, c.external_key, i.total_minor, i.credit_minor,
+       i.amount_due_minor - i.settled_minor AS amount_due_minor, i.currency
      FROM invoices i JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.customer_id
      WHERE i.billing_run_id = $1 AND i.state = 'finalised' AND ($2::uuid IS NULL OR i.id > $2)
        AND NOT EXISTS (SELECT FROM payments p
@@ -47,21 +53,33 @@ export async function listUnpaid(
     customerId: row.customer_id,
     subscriptionId: row.subscription_id,
     customerKey: row.external_key,
+    totalMinor: BigInt(row.total_minor),
+    creditMinor: BigInt(row.credit_minor),
     amountDueMinor: BigInt(row.amount_due_minor),
     currency: row.currency,
   }))
 }
 
 /**
- * Locks those of the invoices that are unpaid still. Whoever writes payments of an invoice holds this lock, and takes
- * it in the order of ids: an invoice that another runner settles meanwhile is seen as paid, and gets no new attempt.
+ * Locks those of the invoices that are unpaid still, and answers what is to be paid of each by now. Whoever writes
+ * payments or credit notes of an invoice holds this lock, and takes it in the order of ids: an invoice that another runner
+ * settles meanwhile is seen as paid, and gets no new attempt.
  */
-export async function lockUnpaid(tx: TenantTransaction, invoiceIds: readonly string[]): Promise<Set<string>> {
-  const { rows } = await tx.query<{ id: string }>(
-    `SELECT id FROM invoices WHERE id = ANY ($1::uuid[]) AND state = 'finalised' ORDER BY id FOR NO KEY UPDATE`,
+export async function lockUnpaid(tx: TenantTransaction, invoiceIds: readonly string[]): Promise<Map<string, bigint>> {
+  const { rows } = await tx.query<{ id: string; due_minor: string }>(
+    `SELECT id, amount_due_minor - settled_minor AS due_minor FROM invoices 
+     WHERE id = ANY ($1::uuid[]) AND state = 'finalised' ORDER BY id FOR NO KEY UPDATE`,
     [idArray(invoiceIds)],
   )
-  return new Set(rows.map((row) => row.id))
+  return new Map(rows.map((row) => [row.id, BigInt(row.due_minor)]))
+}
+
+/** The locked ones of the invoices, with what is to be paid of them by now. */
+export function withDue(invoices: readonly UnpaidInvoice[], locked: ReadonlyMap<string, bigint>): UnpaidInvoice[] {
+  return invoices.flatMap((invoice) => {
+    const amountDueMinor = locked.get(invoice.id)
+    return amountDueMinor === undefined ? [] : [{ ...invoice, amountDueMinor }]
+  })
 }
 
 /** Those of the attempts whose invoice had none that may still succeed. */

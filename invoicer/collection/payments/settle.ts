@@ -3,7 +3,14 @@ import { formatMoney } from '../../../schemas/money.ts'
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
-import { lockUnpaid, markPaid, type SettledAttempt, settleAttempts, type UnpaidInvoice } from './payments.postgres.ts'
+import {
+  lockUnpaid,
+  markPaid,
+  type SettledAttempt,
+  settleAttempts,
+  type UnpaidInvoice,
+  withDue,
+} from './payments.postgres.ts'
 
 export type SettleDeps = Means & { transact: Transact; announce: Announce; gateway: { name: string } }
 
@@ -28,7 +35,7 @@ export async function settle(
     )
     const fresh = await settleAttempts(tx, attempts, atMs)
     const attemptOf = new Map(attempts.filter(({ id }) => fresh.has(id)).map((item) => [item.invoiceId, item]))
-    const open = invoices.filter((invoice) => locked.has(invoice.id))
+    const open = withDue(invoices, locked)
     const settled = open.flatMap((invoice): Settled[] => {
       const attempt = attemptOf.get(invoice.id)
       return attempt === undefined ? [] : [{ invoice, attempt }]
@@ -64,7 +71,9 @@ function paymentEvent(deps: SettleDeps, runId: string, { invoice, attempt }: Set
 }
 
 function paidEvent(deps: SettleDeps, runId: string, invoice: UnpaidInvoice): NewBillingEvent {
-  const data = { total: formatMoney(invoice.amountDueMinor, invoice.currency), currency: invoice.currency }
+  const { totalMinor, creditMinor, amountDueMinor, currency } = invoice
+  const money = (minor: bigint) => formatMoney(minor, currency)
+  const data = { total: money(totalMinor), credit: money(creditMinor), amount_paid: money(amountDueMinor), currency }
   return { id: deps.newId(), event: 'invoice.paid', billingRunId: runId, ...subjectsOf(invoice), data }
 }
 

@@ -1,10 +1,20 @@
 import { type Static, Type } from 'typebox'
 import type { App } from '../../../schemas/http/door.ts'
 import { CurrencyText } from '../../../schemas/money.ts'
+import { changeCustomer } from '../../agreements/customers/change-customer.ts'
 import { createCustomer } from '../../agreements/customers/create-customer.ts'
 import type { Customer } from '../../agreements/customers/customer.ts'
 import { listCustomers } from '../../agreements/customers/customers.postgres.ts'
 import { readCustomer } from '../../agreements/customers/read-customer.ts'
+import {
+  answerMembers,
+  changedDetailsOf,
+  changeMembers,
+  detailMembers,
+  detailsAnswer,
+  detailsExample,
+  detailsOf,
+} from './billing-details.ts'
 import {
   type DoorDeps,
   Id,
@@ -30,6 +40,7 @@ const example = {
   currency: 'USD',
   timezone: 'UTC',
   subjects: ['customer-0'],
+  ...detailsExample,
   created_at: '2023-12-01T00:00:00.000Z',
 }
 
@@ -41,12 +52,15 @@ const NewCustomer = Type.Object(
     currency: CurrencyText,
     timezone: Type.Optional(Text(64)),
     subjects: Type.Array(Key, { maxItems: 1000, uniqueItems: true, description: 'Whose usage the customer pays.' }),
+    ...detailMembers,
   },
   {
     ...strict,
     examples: [{ external_key: 'customer-0', name: 'Customer 0', currency: 'USD', subjects: ['customer-0'] }],
   },
 )
+
+const ChangedDetails = Type.Object(changeMembers, { ...strict, examples: [detailsExample] })
 
 const CustomerAnswer = Type.Object(
   {
@@ -58,14 +72,21 @@ const CustomerAnswer = Type.Object(
     currency: Type.String(),
     timezone: Type.String(),
     subjects: Type.Array(Type.String()),
+    ...answerMembers,
     created_at: Instant,
   },
   { examples: [example] },
 )
 
+const tags = ['customers']
+
 /** TCP-2: customers. */
 export function customersDoor(app: App, deps: DoorDeps): void {
-  const tags = ['customers']
+  changingCustomers(app, deps)
+  readingCustomers(app, deps)
+}
+
+function changingCustomers(app: App, deps: DoorDeps): void {
   app.post(
     '/api/v1/customers',
     {
@@ -86,6 +107,7 @@ export function customersDoor(app: App, deps: DoorDeps): void {
         currency: body.currency,
         timezone: body.timezone ?? 'UTC',
         subjects: body.subjects,
+        ...detailsOf(body),
       }
       const { customer, created } = await deps.transact(request.caller.tenantId, (tx) =>
         createCustomer(tx, input, deps),
@@ -93,6 +115,27 @@ export function customersDoor(app: App, deps: DoorDeps): void {
       return reply.code(created ? 201 : 200).send(answer(customer))
     },
   )
+  app.patch(
+    '/api/v1/customers/:id',
+    {
+      config: { permission: 'billing:customers:update' },
+      schema: {
+        tags,
+        summary: 'Change the billing details of a customer, by id or external key',
+        description:
+          'What is given is changed, the rest stays, also of the address: {"billing_address": {"country": "GR"}} keeps ' +
+          'its street. Invoices that are issued from now on follow it.',
+        params: IdParams,
+        body: ChangedDetails,
+        response: { 200: CustomerAnswer },
+      },
+    },
+    async ({ caller, params, body }) =>
+      answer(await deps.transact(caller.tenantId, (tx) => changeCustomer(tx, params.id, changedDetailsOf(body), deps))),
+  )
+}
+
+function readingCustomers(app: App, deps: DoorDeps): void {
   app.get(
     '/api/v1/customers/:id',
     {
@@ -142,6 +185,7 @@ function answer(customer: Customer): Static<typeof CustomerAnswer> {
     currency: customer.currency,
     timezone: customer.timezone,
     subjects: customer.subjects,
+    ...detailsAnswer(customer),
     created_at: instantText(customer.createdAtMs),
   }
 }

@@ -3,16 +3,23 @@ import { Value } from 'typebox/value'
 import type { App } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { CurrencyText } from '../../../schemas/money.ts'
+import { INTERVALS } from '../../../schemas/time/period.ts'
 import { createPlan } from '../../agreements/plans/create-plan.ts'
+import { createVersion } from '../../agreements/plans/create-version.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
 import { listPlans } from '../../agreements/plans/plans.postgres.ts'
-import { readPlan } from '../../agreements/plans/read-plan.ts'
-import { checkPrice, Price } from '../../billing/rating/price.ts'
+import { readPlan, readVersions } from '../../agreements/plans/read-plan.ts'
+import { Price } from '../../billing/rating/price.ts'
+import { checkPlanPrice, PRICE_MODELS } from '../../billing/rating/price-shape.ts'
+import { PRORATION_BASES } from '../../billing/unused.ts'
+import { type Transact, undone } from '../../transaction.ts'
 import {
   type DoorDeps,
   Id,
   Instant,
+  instantMs,
   instantText,
+  instantTextOrNull,
   Key,
   Next,
   Nullable,
@@ -23,7 +30,7 @@ import {
   Text,
 } from './shapes.ts'
 
-const DEFAULT_GRACE_SECONDS = 3600
+const MAX_EVERY = 366
 const MAX_GRACE_SECONDS = 30 * 86_400
 
 const exampleBody = {
@@ -46,11 +53,24 @@ const exampleBody = {
 const example = {
   ...exampleBody,
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
+  version: 1,
+  effective_from: null,
+  hash: '6b0c8eb6c6d8a5b4ff6b1a6d9a5e3d1a4c0f7f3b1c9d2e8a7b6c5d4e3f2a1b0c',
+  every: 1,
+  proration_basis: 'second' as const,
   charges: exampleBody.charges.map((charge) => ({ ...charge, meter: charge.meter ?? null })),
   created_at: '2023-12-01T00:00:00.000Z',
 }
 
-const interval = Type.Union([Type.Literal('day'), Type.Literal('week'), Type.Literal('month'), Type.Literal('year')])
+const interval = Type.Enum(INTERVALS, { description: 'A period is `every` of these.' })
+const every = Type.Integer({
+  minimum: 1,
+  maximum: MAX_EVERY,
+  description: 'A period is so many intervals long, and ten years at most.',
+})
+const prorationBasis = Type.Enum(PRORATION_BASES, {
+  description: "What of a period that is cut is counted: its seconds, or the calendar days of the customer's zone.",
+})
 const alignment = Type.Union([Type.Literal('calendar'), Type.Literal('anniversary')])
 const graceSeconds = Type.Integer({
   minimum: 0,
@@ -58,31 +78,70 @@ const graceSeconds = Type.Integer({
   description: 'How long a period stays open for late usage after its end.',
 })
 
-const NewPlan = Type.Object(
+/** Checked by its model in the operation, which can say what is wrong with it; the answer has the schema of each. */
+const NewPrice = Type.Object(
+  { model: Type.String({ maxLength: 64, description: `One of ${PRICE_MODELS.join(', ')}.` }) },
   {
-    key: Key,
-    name: Text(512),
-    currency: CurrencyText,
-    interval,
-    alignment: Type.Optional(alignment),
-    grace_seconds: Type.Optional(graceSeconds),
-    charges: Type.Array(
-      Type.Object({ key: Key, name: Text(512), meter: Type.Optional(Nullable(Key)), price: Price }, strict),
-      { minItems: 1, maxItems: 100 },
-    ),
+    additionalProperties: true,
+    description:
+      'A price as in the answer. matrix, and a percentage with parts per event, can be quoted but not yet billed.',
   },
-  { ...strict, examples: [exampleBody] },
+)
+
+const content = {
+  name: Text(512),
+  currency: CurrencyText,
+  interval,
+  every: Type.Optional(every),
+  alignment: Type.Optional(alignment),
+  grace_seconds: Type.Optional(graceSeconds),
+  proration_basis: Type.Optional(prorationBasis),
+  charges: Type.Array(
+    Type.Object({ key: Key, name: Text(512), meter: Type.Optional(Nullable(Key)), price: NewPrice }, strict),
+    { minItems: 1, maxItems: 100 },
+  ),
+}
+const NewContent = Type.Object(content)
+const NewPlan = Type.Object({ key: Key, ...content }, { ...strict, examples: [exampleBody] })
+
+const { key: _, ...exampleContent } = exampleBody
+const NewVersion = Type.Object(
+  {
+    version: Type.Optional(
+      Type.Integer({
+        minimum: 2,
+        maximum: 2_147_483_647,
+        description: 'The number that it is to have: named, the call can be sent again at any time. Default: the next.',
+      }),
+    ),
+    effective_from: Type.Optional(
+      Type.String({
+        format: 'date-time',
+        description:
+          'Subscriptions and changes made after it that begin from then on take it; those made before keep theirs. A ' +
+          'whole minute, not in the past, and five years ahead at most. Default: now, or with the latest version where ' +
+          'that lies at most five minutes ahead.',
+      }),
+    ),
+    ...content,
+  },
+  { ...strict, examples: [{ version: 2, effective_from: '2024-01-01T00:00:00Z', ...exampleContent }] },
 )
 
 const PlanAnswer = Type.Object(
   {
     id: Id,
     key: Type.String(),
+    version: Type.Integer({ description: 'A version never changes; a subscription stays on the one that it has.' }),
+    effective_from: Nullable(Instant),
+    hash: Type.String({ description: 'SHA-256 of what decides amounts, names left out. Invoices quote it.' }),
     name: Type.String(),
     currency: Type.String(),
     interval,
+    every: Type.Integer(),
     alignment,
     grace_seconds: Type.Integer(),
+    proration_basis: prorationBasis,
     charges: Type.Array(
       Type.Object({ key: Type.String(), name: Type.String(), meter: Nullable(Type.String()), price: Price }),
     ),
@@ -91,9 +150,34 @@ const PlanAnswer = Type.Object(
   { examples: [example] },
 )
 
+const Rehearsal = Type.Object(
+  {
+    dry_run: Type.Optional(
+      Type.Union([Type.Literal('true'), Type.Literal('false')], {
+        description: 'true: check everything and answer what would be stored, and store nothing.',
+      }),
+    ),
+  },
+  strict,
+)
+const KeyParams = Type.Object({ key: Key }, strict)
+const VersionQuery = Type.Object(
+  {
+    version: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,8}$', description: 'Default: that in effect now.' })),
+  },
+  strict,
+)
+
 /** Plans: what is charged each period. */
 export function plansDoor(app: App, deps: DoorDeps): void {
-  const tags = ['plans']
+  writes(app, deps)
+  readsOfOne(app, deps)
+  readsOfAll(app, deps)
+}
+
+const tags = ['plans']
+
+function writes(app: App, deps: DoorDeps): void {
   app.post(
     '/api/v1/plans',
     {
@@ -101,47 +185,93 @@ export function plansDoor(app: App, deps: DoorDeps): void {
       schema: {
         tags,
         summary: 'Create a plan; the same again answers the stored one',
+        querystring: Rehearsal,
         body: NewPlan,
         response: { 200: PlanAnswer, 201: PlanAnswer },
       },
     },
     async (request, reply) => {
-      const { body } = request
-      const input = {
-        key: body.key,
-        name: body.name,
-        currency: body.currency,
-        interval: body.interval,
-        alignment: body.alignment ?? ('anniversary' as const),
-        graceSeconds: body.grace_seconds ?? DEFAULT_GRACE_SECONDS,
-        charges: body.charges.map(({ key, name, meter, price }) => ({ key, name, meter: meter ?? null, price })),
-      }
-      const { plan, created } = await deps.transact(request.caller.tenantId, (tx) =>
-        createPlan(tx, input, checkPrice, deps),
+      const input = { key: request.body.key, ...contentOf(request.body) }
+      const { plan, created } = await transactOf(deps, request.query)(request.caller.tenantId, (tx) =>
+        createPlan(tx, input, checkPlanPrice, deps),
       )
       return reply.code(created ? 201 : 200).send(answer(plan))
     },
   )
+  app.post(
+    '/api/v1/plans/:key/versions',
+    {
+      config: { permission: 'billing:plans:create' },
+      schema: {
+        tags,
+        summary: 'Create a version of a plan; the same again answers the stored one, and no subscription moves to it',
+        params: KeyParams,
+        querystring: Rehearsal,
+        body: NewVersion,
+        response: { 200: PlanAnswer, 201: PlanAnswer },
+      },
+    },
+    async (request, reply) => {
+      const { version, effective_from: from } = request.body
+      const input = {
+        key: request.params.key,
+        version,
+        effectiveFromMs: from === undefined ? undefined : instantMs(from, 'effective_from'),
+        content: contentOf(request.body),
+      }
+      const { plan, created } = await transactOf(deps, request.query)(request.caller.tenantId, (tx) =>
+        createVersion(tx, input, checkPlanPrice, deps),
+      )
+      return reply.code(created ? 201 : 200).send(answer(plan))
+    },
+  )
+}
+
+function readsOfOne(app: App, deps: DoorDeps): void {
   app.get(
     '/api/v1/plans/:key',
     {
       config: { permission: 'billing:plans:read' },
       schema: {
         tags,
-        summary: 'Read a plan by its key',
-        params: Type.Object({ key: Key }, strict),
+        summary: 'Read a plan by its key: the version in effect now, or another by its number',
+        params: KeyParams,
+        querystring: VersionQuery,
         response: { 200: PlanAnswer },
       },
     },
-    async (request) => answer(await deps.transact(request.caller.tenantId, (tx) => readPlan(tx, request.params.key))),
+    async (request) => {
+      const { version } = request.query
+      const wanted = version === undefined ? { atMs: deps.now() } : { version: Number(version) }
+      return answer(await deps.transact(request.caller.tenantId, (tx) => readPlan(tx, request.params.key, wanted)))
+    },
   )
+  app.get(
+    '/api/v1/plans/:key/versions',
+    {
+      config: { permission: 'billing:plans:read' },
+      schema: {
+        tags,
+        summary: 'List all versions of a plan, also those that take effect later',
+        params: KeyParams,
+        response: { 200: Type.Object({ versions: Type.Array(PlanAnswer) }, { examples: [{ versions: [example] }] }) },
+      },
+    },
+    async (request) => {
+      const versions = await deps.transact(request.caller.tenantId, (tx) => readVersions(tx, request.params.key))
+      return { versions: versions.map(answer) }
+    },
+  )
+}
+
+function readsOfAll(app: App, deps: DoorDeps): void {
   app.get(
     '/api/v1/plans',
     {
       config: { permission: 'billing:plans:read' },
       schema: {
         tags,
-        summary: 'List plans',
+        summary: 'List plans, each in the version in effect now',
         querystring: Type.Object(pageMembers, strict),
         response: {
           200: Type.Object(
@@ -153,10 +283,27 @@ export function plansDoor(app: App, deps: DoorDeps): void {
     },
     async (request) => {
       const page = pageOf(request.query)
-      const plans = await deps.transact(request.caller.tenantId, (tx) => listPlans(tx, page))
+      const plans = await deps.transact(request.caller.tenantId, (tx) => listPlans(tx, deps.now(), page))
       return { plans: plans.map(answer), next: nextOf(plans, page) }
     },
   )
+}
+
+function transactOf({ transact }: DoorDeps, { dry_run: dryRun }: Static<typeof Rehearsal>): Transact {
+  return dryRun === 'true' ? undone(transact) : transact
+}
+
+function contentOf(body: Static<typeof NewContent>) {
+  return {
+    name: body.name,
+    currency: body.currency,
+    interval: body.interval,
+    every: body.every,
+    alignment: body.alignment,
+    graceSeconds: body.grace_seconds,
+    prorationBasis: body.proration_basis,
+    charges: body.charges.map(({ key, name, meter, price }) => ({ key, name, meter: meter ?? null, price })),
+  }
 }
 
 function answer(plan: Plan): Static<typeof PlanAnswer> {
@@ -168,11 +315,16 @@ function answer(plan: Plan): Static<typeof PlanAnswer> {
   return {
     id: plan.id,
     key: plan.key,
+    version: plan.version,
+    effective_from: instantTextOrNull(plan.effectiveFromMs),
+    hash: plan.hash,
     name: plan.name,
     currency: plan.currency,
     interval: plan.interval,
+    every: plan.every,
     alignment: plan.alignment,
     grace_seconds: plan.graceSeconds,
+    proration_basis: plan.prorationBasis,
     charges,
     created_at: instantText(plan.createdAtMs),
   }

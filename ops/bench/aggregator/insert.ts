@@ -23,7 +23,7 @@ export const insert: Figure = async (input) => {
     ...(server ? { 'ClickHouse server': server } : {}),
   }
   const subject = { mode, figure: 'aggregator, insert', floor, unit: 'event' } as const
-  const targets = { [JS_THREAD]: { cpuUsAtMost: 0.4 } }
+  const targets = { [JS_THREAD]: { cpuUsAtMost: 0.25 } }
   const log = `bench-${randomUUID()}`
   const records = createRecords()
   try {

@@ -36,7 +36,7 @@ export const pump: Figure = async (input) => {
     await producer.connect()
     const records = createRecords()
     const subject = { mode, figure: 'aggregator, whole process', floor: stores.floor, unit: 'event' } as const
-    const targets = { [JS_THREAD]: { cpuUsAtMost: 0.4 } }
+    const targets = { [JS_THREAD]: { cpuUsAtMost: 0.25 } }
     const gauges = {
       [PROCESS]: () => aggregator.ask<number>('cpu'),
       [JS_THREAD]: () => aggregator.ask<number>('jsCpu'),

@@ -35,16 +35,20 @@ export const edge: Figure = async (input) => {
       floor: sideOf(load, children.floor, { ...floor, connections }),
     })
     const subject = { mode, floor: 'bare Fastify, one JSON POST route', unit: 'event' } as const
-    const targets = servers ? { targets: { [PROCESS]: { cpuUsAtMost: 8 } } } : {}
+    const target = (cpuUsAtMost: number) => (servers ? { targets: { [PROCESS]: { cpuUsAtMost } } } : {})
     note('batches of 100')
     const batches = await rowsOf(
-      { ...subject, ...targets, figure: 'edge, batch of 100' },
+      { ...subject, ...target(6), figure: 'edge, batch of 100' },
       { requests: sizes.edgeBatches, eventsPerRequest: BATCH },
       over(BATCH_CONNECTIONS),
     )
     note('single events')
     const size = { requests: sizes.edgeSingles, eventsPerRequest: 1 }
-    const singles = await rowsOf({ ...subject, figure: 'edge, single event' }, size, over(SINGLE_CONNECTIONS))
+    const singles = await rowsOf(
+      { ...subject, ...target(60), figure: 'edge, single event' },
+      size,
+      over(SINGLE_CONNECTIONS),
+    )
     return [...batches, ...singles]
 
     function rowsOf(what: Subject, size: LoadSize, sides: ReturnType<typeof over>): Promise<Row[]> {

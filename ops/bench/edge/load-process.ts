@@ -3,7 +3,12 @@ import { v7 } from 'uuid'
 import { answerParent } from '../child.ts'
 import { dataOf, EVENT_TYPE, SOURCE, subjectOf } from '../events.ts'
 
-export type LoadSize = { requests: number; eventsPerRequest: number }
+export type LoadSize = {
+  requests: number
+  eventsPerRequest: number
+  /** One after the other, in place of the usual ones. */
+  subjects?: { prefix: string; count: number }
+}
 export type LoadTarget = { url: string; key: string; connections: number }
 
 let bodies: Buffer[] = []
@@ -11,13 +16,14 @@ let eventsPerRequest = 1
 
 /** Bodies are ready before the clock starts, and both sides get the same. */
 function make(size: LoadSize): void {
+  const { subjects } = size
   const time = new Date().toISOString()
   const event = (index: number) => ({
     specversion: '1.0',
     id: v7(),
     source: SOURCE,
     type: EVENT_TYPE,
-    subject: subjectOf(index),
+    subject: subjects ? `${subjects.prefix}-${index % subjects.count}` : subjectOf(index),
     time,
     data: dataOf(index),
   })

@@ -20,6 +20,7 @@ import {
   openHistoryWorld,
   rebuildAll,
   untilMerged,
+  withoutMerges,
 } from './world.clickhouse.ts'
 
 /** Months of history: doubled twice. */
@@ -33,6 +34,8 @@ type AtSize = {
   events: number
   pumpUs: number
   rebuildUs: number
+  /** What merges took afterwards, a probed event: parts that were there before are in it. */
+  mergeUs: number
   bulkRebuildUs: number
   oneShardMs: number
   queryMs: number
@@ -77,6 +80,26 @@ async function measureAt(
 ): Promise<AtSize> {
   const [first] = spans
   if (!first) throw new Error('There is no month to ask for: this is a bug in the bench')
+  const { pumpUs, rebuildUs, oneShardMs } = await withoutMerges(world.store, () => probeAll(world, sizes, first, probe))
+  const merged = await costOf(() => untilMerged(world.store))
+  await askMonths(world, first, 1)
+  const asked = await askMonths(world, first, sizes.usageQueries)
+  return {
+    events: spans.reduce((sum, span) => sum + eventsIn(span), 0),
+    pumpUs,
+    rebuildUs,
+    mergeUs: merged.cpuUs / (sizes.probes * sizes.eventsPerProbe),
+    bulkRebuildUs,
+    oneShardMs,
+    queryMs: median(asked.map(({ cpuUs }) => cpuUs / 1_000)),
+    queryWallP99Ms: percentileOf(
+      asked.map(({ wallMs }) => wallMs),
+      0.99,
+    ),
+  }
+}
+
+async function probeAll(world: HistoryWorld, sizes: Sizes, first: Span, probe: Probe) {
   const pumped: number[] = []
   const rebuilt: number[] = []
   for (let round = 0; round < sizes.probes; round++) {
@@ -87,21 +110,7 @@ async function measureAt(
   const oneShard: number[] = []
   for (let place = 0; place < Math.min(ONE_SHARD_TRIES, first.slices); place++)
     oneShard.push((await rebuildOne(world, probe, sliceStartMs(first, place))).cpuUs / 1_000)
-  await untilMerged(world.store)
-  await askMonths(world, first, 1)
-  const asked = await askMonths(world, first, sizes.usageQueries)
-  return {
-    events: spans.reduce((sum, span) => sum + eventsIn(span), 0),
-    pumpUs: median(pumped),
-    rebuildUs: median(rebuilt),
-    bulkRebuildUs,
-    oneShardMs: median(oneShard),
-    queryMs: median(asked.map(({ cpuUs }) => cpuUs / 1_000)),
-    queryWallP99Ms: percentileOf(
-      asked.map(({ wallMs }) => wallMs),
-      0.99,
-    ),
-  }
+  return { pumpUs: median(pumped), rebuildUs: median(rebuilt), oneShardMs: median(oneShard) }
 }
 
 /** New traffic in new slices, as the pump stores it and as it is rebuilt once. */
@@ -144,6 +153,7 @@ function factsOf(mode: Fact['mode'], found: readonly AtSize[]): Fact[] {
       const size = `${one.events.toLocaleString('en')} events stored`
       return [
         fact(`${size}: a new event, pump and rebuild, CPU`, eventUs(one), 'µs', { ...one }),
+        fact(`${size}: merges afterwards, CPU a new event`, one.mergeUs, 'µs', { ...one }),
         fact(`${size}: rebuild of one shard, CPU`, one.oneShardMs, 'ms', { ...one }),
         fact(`${size}: question for a customer-month, CPU`, one.queryMs, 'ms', { ...one }),
       ]

@@ -49,6 +49,16 @@ export async function rebuildAll(store: ClickHouseStore, tenantId: TenantId): Pr
   return shards
 }
 
+/** Merges would be charged to what happens to run beside them, by the size of parts that are old. */
+export async function withoutMerges<T>(store: ClickHouseStore, work: () => Promise<T>): Promise<T> {
+  await store.command('SYSTEM STOP MERGES')
+  try {
+    return await work()
+  } finally {
+    await store.command('SYSTEM START MERGES')
+  }
+}
+
 /** What merges in the background would be charged to whatever is measured meanwhile. */
 export async function untilMerged(store: ClickHouseStore): Promise<void> {
   for (const endMs = Date.now() + MERGED_WITHIN_MS; Date.now() < endMs; await sleep(500)) {

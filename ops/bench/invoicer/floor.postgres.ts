@@ -5,7 +5,7 @@ export type Issued = {
   invoices: number
   /** Lines that cost something. */
   lines: number
-  transactions: { invoices: string[][]; lines: string[][] }[]
+  transactions: { invoices: (string | null)[][]; lines: (string | null)[][] }[]
 }
 
 export type BareInvoices = {
@@ -44,6 +44,12 @@ const LINES: Columns = [
   ['amount_minor', 'bigint'],
   ['currency', 'text'],
   ['breakdown', 'jsonb'],
+  ['plan_id', 'uuid'],
+  ['tax_minor', 'bigint'],
+  ['tax_rate_percent', 'numeric'],
+  ['tax_code', 'text'],
+  ['tax_reason', 'text'],
+  ['tax_inclusive', 'boolean'],
 ]
 
 /** The floor: the same rows into tables with a primary key and nothing else, as the owner. */
@@ -83,7 +89,7 @@ function insertOf(table: string, columns: Columns): string {
 async function readIssued(client: pg.Client, runId: string, perTransaction: number): Promise<Issued> {
   const select = (columns: Columns) => columns.map(([name]) => `t.${name}::text`).join(', ')
   const rows = async (sql: string) => {
-    const result = await client.query<string[]>({ text: sql, values: [runId], rowMode: 'array' })
+    const result = await client.query<(string | null)[]>({ text: sql, values: [runId], rowMode: 'array' })
     return result.rows
   }
   const invoices = await rows(`SELECT ${select(INVOICES)} FROM invoices t WHERE billing_run_id = $1 ORDER BY t.id`)
@@ -102,6 +108,6 @@ async function readIssued(client: pg.Client, runId: string, perTransaction: numb
   return { invoices: invoices.length, lines: lines.filter((line) => line[amount] !== '0').length, transactions }
 }
 
-function inColumns(columns: Columns, rows: readonly string[][]): string[][] {
-  return columns.map((_, column) => rows.map((row) => row[column] ?? ''))
+function inColumns(columns: Columns, rows: readonly (string | null)[][]): (string | null)[][] {
+  return columns.map((_, column) => rows.map((row) => row[column] ?? null))
 }

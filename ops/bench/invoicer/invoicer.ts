@@ -14,15 +14,30 @@ import type { Figure, FigureInput } from '../figure.ts'
 import { interleave, type Sample, sample, startSample } from '../measure.ts'
 import { openBareInvoices } from './floor.postgres.ts'
 import { constantUsage, storedUsage } from './usage.ts'
-import { answerSeals, CHUNK_SIZE, createRunDeps, createTenant, LINES, subscribeAll } from './world.postgres.ts'
+import {
+  answerSeals,
+  CHUNK_SIZE,
+  createRunDeps,
+  createTenant,
+  LINES,
+  type Subscriber,
+  subscribeAll,
+} from './world.postgres.ts'
 
 const FIRST_MONTH = { year: 2021, month: 0 }
 const AFTER_GRACE_MS = 2 * 3_600_000
 
+/** One in so many begins in the middle of a month, and its fee is prorated. */
+const PRORATED_ONE_IN = 20
+const HALF_A_MONTH_MS = 15 * 86_400_000
+
 const ISSUED = 'until issued'
 const PAID = 'until paid'
 
-/** A billing run over many subscriptions with a month due each; every round bills the month after. */
+/**
+ * A billing run over many subscriptions with a month due each: a fee and two graduated lines, taxed. Every round bills the
+ * month after, in which one in twenty begins and is prorated.
+ */
 export const invoicer: Figure = async (input) => {
   const { mode, sizes } = input
   const databases = await openDatabases(input)
@@ -30,34 +45,37 @@ export const invoicer: Figure = async (input) => {
   try {
     const tenantId = await createTenant(pool, ownerUrl)
     const months = Array.from({ length: sizes.warmUps + sizes.rounds + 1 }, (_, index) => monthStart(index))
-    const subjects = Array.from({ length: sizes.subscriptions }, (_, index) => `subscriber-${index}`)
+    const subscribers = subscribersOf(sizes.subscriptions, months.slice(0, -1))
+    const subjects = subscribers.map(({ subject }) => subject)
     let month = 0
     let clockMs = monthStart(month)
     const now = () => clockMs
     const usageDeps = { pool, now: Date.now, logger: createLogger() }
     note(`${subjects.length} subscriptions`)
     const deps = createRunDeps(pool, now)
-    await subscribeAll(deps.transact, deps, tenantId, { subjects, startMs: clockMs })
+    await subscribeAll(deps.transact, deps, tenantId, subscribers)
     const usage = store ? await storedUsage({ ...usageDeps, store }, tenantId, subjects, months) : constantUsage
     const bare = await openBareInvoices(ownerUrl, CHUNK_SIZE)
     const gauges = { invoicer: ownCpuUs, ...(postgres ? { Postgres: postgres } : {}) }
     const floor = 'bare multi-row unnest insert of the same invoices and lines, as many a transaction'
-    const subject = { mode, figure: `invoicer, ${LINES} lines each`, floor, unit: 'invoice' } as const
-    const targets = { [`invoicer ${ISSUED}`]: { perSecondAtLeast: 3_000 } }
+    const subject = { mode, figure: `invoicer, ${LINES} taxed lines each`, floor, unit: 'invoice' } as const
+    const targets = { [`invoicer ${ISSUED}`]: { perSecondAtLeast: 5_000 } }
     note('billing runs')
     const rows = await interleave({ ...subject, targets }, sizes, async () => {
       month++
-      clockMs = (months[month] ?? 0) + AFTER_GRACE_MS
+      const endMs = months[month] ?? 0
+      clockMs = endMs + AFTER_GRACE_MS
+      const due = subscribers.filter(({ startMs }) => startMs < endMs).length
       let runId = ''
       return {
         product: async () => {
-          const billed = await billAll({ ...deps, usage }, tenantId, gauges, subjects.length)
+          const billed = await billAll({ ...deps, usage }, tenantId, gauges, due)
           runId = billed.runId
           return billed.used
         },
         floor: async () => {
           const issued = await bare.read(runId)
-          if (issued.invoices !== subjects.length || issued.lines !== LINES * subjects.length)
+          if (issued.invoices !== due || issued.lines !== LINES * due)
             throw new Error(`A run issued ${issued.invoices} invoices with ${issued.lines} lines`)
           const used = await sample(gauges, issued.invoices, () => bare.insert(issued))
           return { units: used.units, readings: { ...named(used, ISSUED), ...named(used, PAID) } }
@@ -69,6 +87,15 @@ export const invoicer: Figure = async (input) => {
   } finally {
     await databases.close()
   }
+}
+
+function subscribersOf(count: number, months: readonly number[]): Subscriber[] {
+  const [first = 0] = months
+  return Array.from({ length: count }, (_, index) => {
+    const prorated = Math.floor(index / PRORATED_ONE_IN) % months.length
+    const startMs = index % PRORATED_ONE_IN === 0 ? (months[prorated] ?? 0) + HALF_A_MONTH_MS : first
+    return { subject: `subscriber-${index}`, startMs }
+  })
 }
 
 async function billAll(deps: Omit<RunDeps, 'sleep'>, tenantId: TenantId, gauges: Record<string, Gauge>, count: number) {

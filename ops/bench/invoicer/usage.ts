@@ -17,7 +17,8 @@ import { EVENT_TYPE, SOURCE } from '../events.ts'
 
 /** Enough for every metered line to cost something, and to reach the second tier. */
 const TOKENS = 400_000
-const HOUR_MS = 3_600_000
+/** Behind the middle of the month, so that who begins there has used something too. */
+const INTO_THE_MONTH_MS = 20 * 86_400_000
 const EVENTS_PER_RECORD = 250
 
 /** The same usage for everybody, from memory: so the figure is that of the invoicer alone. */
@@ -27,6 +28,7 @@ export const constantUsage: UsageReader = {
     return new Map(requests.map(({ key }) => [key, usage]))
   },
   identityTotals: async () => ({ events: 0, digest: 0n }),
+  changed: async () => [],
 }
 
 /** One event a subject and month, in rollups as the aggregator leaves them. */
@@ -48,14 +50,14 @@ export async function storedUsage(
 function recordsOf(tenant: TenantId, subjects: readonly string[], monthMs: number): LogRow[] {
   const data = JSON.stringify({ context_tokens: TOKENS, generated_tokens: TOKENS })
   const encoded = subjects.map((subject) => {
-    const identity = { tenant, source: SOURCE, id: v7({ msecs: monthMs + HOUR_MS }) }
-    const time = { timeMs: monthMs + HOUR_MS, timeGiven: true }
+    const identity = { tenant, source: SOURCE, id: v7({ msecs: monthMs + INTO_THE_MONTH_MS }) }
+    const time = { timeMs: monthMs + INTO_THE_MONTH_MS, timeGiven: true }
     return encodeEvent({ ...identity, shard: shardOf(identity), type: EVENT_TYPE, subject, ...time, data })
   })
   const rows: LogRow[] = []
   for (let first = 0; first < encoded.length; first += EVENTS_PER_RECORD) {
     const batch = encodeBatch(encoded.slice(first, first + EVENTS_PER_RECORD))
-    rows.push({ knownAtMs: monthMs + 2 * HOUR_MS, partition: 0, offset: rows.length, batch })
+    rows.push({ knownAtMs: monthMs + INTO_THE_MONTH_MS + 3_600_000, partition: 0, offset: rows.length, batch })
   }
   return rows
 }

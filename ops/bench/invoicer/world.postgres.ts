@@ -5,11 +5,14 @@ import { v7 } from 'uuid'
 import { insertMeter, insertVersion } from '../../../aggregator/meters/meter.postgres.ts'
 import { defineMeter } from '../../../aggregator/meters/meter.ts'
 import { createCustomer } from '../../../invoicer/agreements/customers/create-customer.ts'
+import { type CreateLegalEntity, createLegalEntity } from '../../../invoicer/agreements/entities/create-legal-entity.ts'
 import { type CreatePlan, createPlan } from '../../../invoicer/agreements/plans/create-plan.ts'
 import { createSubscription } from '../../../invoicer/agreements/subscriptions/create-subscription.ts'
-import { checkPrice, type Price } from '../../../invoicer/billing/rating/price.ts'
+import { checkBillable } from '../../../invoicer/billing/rating/check-price.ts'
+import type { Price } from '../../../invoicer/billing/rating/price.ts'
 import type { RunDeps } from '../../../invoicer/billing/run/run-billing.ts'
 import type { IdentityTotals } from '../../../invoicer/billing/usage.ts'
+import { collectionForBilling } from '../../../invoicer/collection/for-billing.ts'
 import { collectPayments } from '../../../invoicer/collection/payments/collect-payments.ts'
 import { manualGateway } from '../../../invoicer/collection/payments/gateway.manual.ts'
 import { announceTo } from '../../../invoicer/outbox/announce.prometheus.ts'
@@ -34,7 +37,13 @@ const PLAN: CreatePlan<Price> = {
       key: 'context',
       name: 'Context tokens',
       meter: METERS[0] ?? null,
-      price: { model: 'per_unit', unit_amount: '0.000003' },
+      price: {
+        model: 'graduated',
+        tiers: [
+          { up_to: '200000', unit_amount: '0.000003' },
+          { up_to: null, unit_amount: '0.000002' },
+        ],
+      },
     },
     {
       key: 'generated',
@@ -65,12 +74,22 @@ export async function createTenant(pool: Pool, ownerUrl: string): Promise<Tenant
   return (await putTenant({ slug: 'bench', grantor: 'owner' }, pool)).tenantId
 }
 
-/** Meters, a plan with three lines, and customers with one subject and one subscription each. */
+/** A seller who taxes what it sells at home. */
+const SELLER = {
+  ...{ key: 'bench', name: 'Bench', country: 'DE', address: null, defaultCurrency: null, numberPrefix: 'B' },
+  registrations: [{ country: 'DE', number: 'DE123456789' }],
+  tax: { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' },
+} as const satisfies CreateLegalEntity
+const ADDRESS = { line1: null, line2: null, city: null, region: null, postalCode: null, country: 'DE' }
+
+export type Subscriber = { subject: string; startMs: number }
+
+/** Meters, a plan with three lines, who taxes them, and customers with one subject and one subscription each. */
 export async function subscribeAll(
   transact: Transact,
   means: Means,
   tenantId: TenantId,
-  { subjects, startMs }: { subjects: readonly string[]; startMs: number },
+  subscribers: readonly Subscriber[],
 ): Promise<void> {
   await transact(tenantId, async (tx) => {
     for (const meter of METERS) {
@@ -79,15 +98,16 @@ export async function subscribeAll(
       const revision = await insertMeter(tx, definition, at)
       await insertVersion(tx, definition, { version: 1, effectiveFromMs: 0, revision }, at)
     }
-    await createPlan(tx, PLAN, checkPrice, means)
+    await createPlan(tx, PLAN, checkBillable, means)
+    await createLegalEntity(tx, { ...SELLER, registrations: [...SELLER.registrations] }, means)
   })
-  const terms = { planKey: PLAN.key, startMs, endMs: null }
-  for (let first = 0; first < subjects.length; first += CHUNK_SIZE) {
+  const terms = { planKey: PLAN.key, endMs: null }
+  const about = { name: null, email: null, currency: 'USD', timezone: 'UTC', billingAddress: ADDRESS }
+  for (let first = 0; first < subscribers.length; first += CHUNK_SIZE) {
     await transact(tenantId, async (tx) => {
-      for (const subject of subjects.slice(first, first + CHUNK_SIZE)) {
-        const customer = { externalKey: subject, name: null, email: null, currency: 'USD', timezone: 'UTC' }
-        await createCustomer(tx, { ...customer, subjects: [subject] }, means)
-        await createSubscription(tx, { externalKey: subject, customer: subject, ...terms }, means)
+      for (const { subject, startMs } of subscribers.slice(first, first + CHUNK_SIZE)) {
+        await createCustomer(tx, { ...about, externalKey: subject, subjects: [subject] }, means)
+        await createSubscription(tx, { externalKey: subject, customer: subject, startMs, ...terms }, means)
       }
     })
   }
@@ -101,6 +121,7 @@ export function createRunDeps(pool: Pool, now: () => number): Omit<RunDeps, 'usa
   return {
     ...shared,
     sealWait: { pollMs: 1, polls: 3 },
+    ...collectionForBilling(shared),
     collect: (tenant, runId, progress) =>
       collectPayments({ ...shared, gateway: manualGateway }, progress, tenant, runId),
   }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fact } from '../fact.ts'
 import type { Figure, FigureInput } from '../figure.ts'
+import type { Memory } from '../memory-now.ts'
 import type { LoadDone } from './load-process.ts'
 import { PLAIN } from './traffic.ts'
 import { countedNow, untilCounted, type World, withWorld } from './world.ts'
@@ -27,10 +28,12 @@ async function runPhases({ mode, sizes }: FigureInput, world: World): Promise<Fa
   const watch = async (phase: string, targets: typeof TARGETS, work: () => Promise<LoadDone | undefined>) => {
     const { answer, peaks } = await peaksDuring(world, work)
     const detail = { perSecond: answer?.perSecond ?? 0, refusals: answer?.refusals ?? 0 }
-    for (const [name, bytes] of Object.entries(peaks)) {
-      const what = `${name}, ${phase}${LOADER}`
-      const target = targets[name]
+    const fact = (what: string, bytes: number, target?: string) =>
       facts.push({ mode, figure: 'memory', what, value: bytes / MB, unit: 'MB', detail, ...(target ? { target } : {}) })
+    for (const [name, { rssBytes, fileBytes }] of Object.entries(peaks)) {
+      const what = `${name}, ${phase}${LOADER}`
+      fact(what, rssBytes, targets[name])
+      fact(`${what}: without pages of mapped files`, rssBytes - fileBytes)
     }
     return answer?.fresh ?? 0
   }
@@ -51,10 +54,12 @@ async function runPhases({ mode, sizes }: FigureInput, world: World): Promise<Fa
 }
 
 async function peaksDuring<T>(world: World, work: () => Promise<T>) {
-  const peaks: Record<string, number> = {}
+  const peaks: Record<string, Memory> = {}
   const look = async () => {
-    for (const [name, role] of Object.entries(world.roles))
-      peaks[name] = Math.max(peaks[name] ?? 0, await role.ask<number>('rss'))
+    for (const [name, role] of Object.entries(world.roles)) {
+      const now = await role.ask<Memory>('memory')
+      if (now.rssBytes > (peaks[name]?.rssBytes ?? 0)) peaks[name] = now
+    }
   }
   let working = true
   const looking = (async () => {

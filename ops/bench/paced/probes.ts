@@ -10,7 +10,7 @@ import type { World } from './world.ts'
 export type Seen = { begunMs: number[]; answeredMs: number[]; queryMs: number[]; sent: number }
 
 const PROBE_EVERY_MS = 200
-const ASK_EVERY_MS = 100
+const ASK_EVERY_MS = 250
 const SEEN_WITHIN_MS = 120_000
 
 /** Events of subjects of their own, one after the other, while `during` runs; then until the last of them was seen. */

@@ -25,12 +25,16 @@ const Outcomes = Type.Object({
     }),
   ),
 })
-const Problem = Type.Object({ code: Type.String(), detail: Type.String() })
+const Problem = Type.Object({
+  code: Type.String(),
+  detail: Type.String(),
+  errors: Type.Optional(Type.Array(Type.Object({ path: Type.String(), message: Type.String() }))),
+})
 
 export type Answer = { status: number; body: unknown }
 export type ImportClient = {
   /** Sends until there is a final answer. */
-  call(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer>
+  call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<Answer>
   /** Sends events, each as its JSON, until each of them has its outcome. Repeats carry the same ids. */
   send(path: string, eventsJson: readonly string[]): Promise<Outcome[]>
 }
@@ -71,8 +75,9 @@ export function createImportClient(options: ImportClientOptions): ImportClient {
 
 /** What an answer that is no success says, as an error. */
 export function refused(what: string, { status, body }: Answer): Error {
-  const said = Check(Problem, body) ? ` ${body.code}: ${body.detail}` : ''
-  return new Error(`${what} was answered with ${status}${said}`)
+  if (!Check(Problem, body)) return new Error(`${what} was answered with ${status}`)
+  const errors = (body.errors ?? []).map(({ path, message }) => `\n  ${path}: ${message}`)
+  return new Error(`${what} was answered with ${status} ${body.code}: ${body.detail}${errors.join('')}`)
 }
 
 type Tried = { answer: Answer } | { reason: string; retryAfterMs: number }

@@ -67,6 +67,25 @@ async function storedIds(): Promise<string[]> {
 }
 
 describe('the pump', () => {
+  /** An insert of a few events costs nearly as much as one of thousands: decision 0021. */
+  test('stores together what comes close together', async () => {
+    let inserts = 0
+    const insertAvro: ClickHouseStore['insertAvro'] = async (...args) => {
+      inserts++
+      return store.insertAvro(...args)
+    }
+    const pump = await startPump({ store: { ...store, insertAvro } })
+    const startedMs = performance.now()
+    for (const id of ids('close', 40)) {
+      await append(id)
+      await sleep(20)
+    }
+    await caughtUp(pump)
+    expect(await storedIds()).toEqual(ids('close', 40))
+    // However slow the machine is: 200 ms lie between two of them.
+    expect(inserts).toBeLessThanOrEqual((performance.now() - startedMs) / 195 + 1)
+  })
+
   test('stores what is in the log, and goes on with what comes', async () => {
     await append(...ids('a', 5))
     const pump = await startPump()

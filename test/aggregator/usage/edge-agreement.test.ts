@@ -62,6 +62,42 @@ test('every quantity that the edge takes is the quantity that is billed (invaria
   )
 })
 
+/** Issue 5, "Meters": a value of a time-weighted sum is a change of the level. Clock: noon of 20 November 2026. */
+test('a level rises and falls through the edge, has no limit, and a sum still takes nothing below 0', async () => {
+  const tenant = await metering.tenant(`t-${made++}`)
+  await tenant.call('PUT', '/event-types/llm.request', { schema: SCHEMA })
+  await tenant.call('PUT', '/meters/level', {
+    ...{ event_type: 'llm.request', aggregation: 'time_weighted_sum', value: 'n' },
+  })
+  const changes = [
+    ['2026-11-18T12:00:00Z', 8],
+    ['2026-11-19T06:00:00Z', -2],
+    ['2026-11-19T12:00:00Z', '-14.5'],
+    ['2026-11-19T18:00:00Z', 'many'],
+  ] as const
+  await tenant.call('PUT', '/event-types/other', { schema: SCHEMA })
+  await tenant.call('PUT', '/meters/sum', { event_type: 'other', aggregation: 'sum', value: 'n' })
+  const events = changes.map(([time, n], place) => cloudEvent(`c-${place}`, { n }, { subject: 's', time }))
+  events.push(cloudEvent('o', { n: -1 }, { subject: 's', type: 'other' }))
+  const { body } = await tenant.send(JSON.stringify(events))
+  expect(body.outcomes).toMatchObject([
+    { outcome: 'accepted' },
+    { outcome: 'accepted' },
+    { outcome: 'accepted' },
+    { outcome: 'rejected', code: 'invalid_quantity', path: 'data.n', message: expect.not.stringContaining('negative') },
+    { outcome: 'rejected', code: 'invalid_quantity', path: 'data.n', message: expect.stringContaining('not negative') },
+  ])
+  await metering.settled()
+  const asked = 'meter=level&window=day&from=2026-11-18T00:00:00Z&to=2026-11-20T00:00:00Z'
+  const usage = await tenant.call('GET', `/usage?${asked}`)
+  const windows = usage.body.windows as { quantity: string }[]
+  // 8 for half a day; then 8 for 6 hours, 6 for 6, and -8.5 for 12.
+  expect(windows.map(({ quantity }) => quantity)).toEqual(['4', '-0.75'])
+  expect(usage.body.total).toEqual({ quantity: '1.625', events: 3 })
+  const limited = await tenant.call('PUT', '/quota/s/level', { limit: '5', window: 'month' })
+  expect([limited.status, limited.body.code]).toEqual([400, 'invalid_request'])
+})
+
 /** Whole micro-units of a decimal text, the rest cut off. */
 function micro(decimal: string): bigint {
   const [whole = '0', fraction = ''] = decimal.split('.')

@@ -9,11 +9,12 @@ import { decodeBatch } from '../../../schemas/event/usage-batch.avro.ts'
 import type { UsageEvent } from '../../../schemas/event/usage-event.ts'
 import type { Caller } from '../../../schemas/http/door.ts'
 import { cloudEvent, LLM_SCHEMA } from '../../support/metering.ts'
+import { quotaLimit } from '../../support/quota-limit.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
 const key = { keyId: 'k', operator: false, permissions: new Set<never>(), scope: 'everything' } as const
 const caller: Caller = { tenantId: 7, tenantSlug: 'acme', ...key }
-const LIMIT = { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n } as const
+const LIMIT = quotaLimit({ meter: 'tokens', subject: 'limited', limitMicro: 1_000_000_000n })
 
 /** The pure part with everything around it in memory, to see effects in order and to make them fail. */
 type World = {
@@ -31,21 +32,39 @@ function configOf(types: string[]): TenantConfig {
     metersOfType: new Map([
       ['llm.request', [{ slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] }]],
     ]),
-    limitsOfSubject: new Map([['limited', [LIMIT]]]),
+    limitsOf: (subject) => (subject === 'limited' ? [LIMIT] : []),
+    grantsOf: () => expect.unreachable('events are asked about limits only'),
     loadedAtMs: NOW,
   }
+}
+
+const notAsked = async () => expect.unreachable('accepting events grants and ends no holds')
+const NO_HOLDS = {
+  ...{ hold: notAsked, release: notAsked, returnUnused: notAsked },
+  ...{ subjectOfHold: notAsked, read: notAsked, sweepHolds: notAsked },
+}
+const NO_ADMIN = {
+  livingCounters: () => expect.unreachable('accepting events compares no counters'),
+  ...{ lookAt: notAsked, correct: notAsked },
 }
 
 function memoryQuota(used: Map<string, bigint>, calls: string[]): QuotaStore {
   const seen = new Set<string>()
   return {
+    ...NO_HOLDS,
+    ...NO_ADMIN,
     draw: async (items, _nowMs, enforce) => {
       calls.push(`draw ${items.length}`)
       const counters = items.flatMap((item) => item.draws.map(({ counter }) => counter))
       const missing = counters.filter((counter) => !used.has(counterId(counter)))
       if (missing.length > 0) return { missing }
       const decisions = items.map((item) => {
-        const decision = decide(item, (counter) => used.get(counterId(counter)) ?? 0n, seen.has(item.identity), enforce)
+        const decision = decide(
+          item,
+          ({ counter }) => used.get(counterId(counter)) ?? 0n,
+          seen.has(item.identity),
+          enforce,
+        )
         if (decision.drawn) {
           seen.add(item.identity)
           for (const { counter, micro } of item.draws) add(used, counter, micro)
@@ -61,7 +80,9 @@ function memoryQuota(used: Map<string, bigint>, calls: string[]): QuotaStore {
         for (const { counter, micro } of draws) add(used, counter, -micro)
       }
     },
-    load: async (counter, micro) => void used.set(counterId(counter), micro),
+    load: async (uses) => {
+      for (const { counter, usedMicro } of uses) used.set(counterId(counter), usedMicro)
+    },
     ping: async () => undefined,
     close: async () => undefined,
   }
@@ -101,7 +122,7 @@ beforeEach(() => {
     quota,
     loadCounters: async (counters) => {
       calls.push(`load ${counters.length}`)
-      for (const counter of counters) await quota.load(counter, 0n, NOW)
+      for (const counter of counters) await quota.load([{ counter, usedMicro: 0n }], NOW)
     },
     enforceQuota: true,
     now: () => NOW,

@@ -28,7 +28,7 @@ function timeOf(time: string): number | undefined {
 }
 
 describe('attributes', () => {
-  test('a complete event is read; extension attributes are ignored', () => {
+  test('a complete event is read; extension attributes but tallyhold are ignored', () => {
     expect(read({ time: '2026-11-20T11:00:00Z', traceparent: 'x', dataschema: 5 })).toEqual({
       ok: true,
       event: {
@@ -41,6 +41,12 @@ describe('attributes', () => {
         data: { n: 1 },
       },
     })
+  })
+  test('tallyhold names the hold that admitted the event; null counts as absent', () => {
+    expect(read({ tallyhold: 'hold-1' })).toMatchObject({ ok: true, event: { hold: 'hold-1' } })
+    for (const tallyhold of [undefined, null]) expect(read({ tallyhold })).not.toHaveProperty('event.hold')
+    for (const tallyhold of ['', 5, 'a\nb', 'x'.repeat(257)])
+      expect(read({ tallyhold })).toMatchObject({ ok: false, id: 'row-1', code: 'invalid_value', path: 'tallyhold' })
   })
   test('id, source, type, subject and data are required, and null counts as absent', () => {
     for (const name of ['id', 'source', 'type', 'subject', 'data']) {

@@ -26,7 +26,7 @@ beforeEach(async () => {
   away = false
   gate = Promise.resolve()
   tenant = await database.createTenant(`t-${Math.random().toString(36).slice(2)}`)
-  config = createConfigCache({ pool: watchedPool(), now: () => nowMs })
+  config = createConfigCache({ pool: watchedPool(), now: () => nowMs, defaultPlan: 'basic' })
 })
 
 /** The real pool, counted, and able to be away or slow. A slow one reads first and answers later. */
@@ -94,7 +94,17 @@ describe('what the edge knows of a tenant', () => {
     expect(known.metersOfType.get('llm.request')).toEqual([
       { slug: 'tokens', eventType: 'llm.request', aggregation: 'sum', valuePath: ['tokens'] },
     ])
-    expect(known.limitsOfSubject.get('s')).toEqual([{ meter: 'tokens', period: 'day', limitMicro: 1_000_001n }])
+    expect(known.limitsOf('s')).toMatchObject([
+      {
+        feature: 'tokens',
+        grantedBy: 'subject',
+        meter: 'tokens',
+        window: 'day',
+        limitMicro: 1_000_001n,
+        whenAway: 'closed',
+      },
+    ])
+    expect(known.limitsOf('another')).toEqual([])
   })
 
   test('every version of a meter under its event type, with its times; archived meters are gone', async () => {
@@ -141,11 +151,22 @@ describe('how fresh it is', () => {
   test('it is read once in ten seconds', async () => {
     await config.get(tenant)
     await register('later')
-    nowMs += 10_000
+    nowMs += 8_000
     expect(await typesOf()).toEqual([])
     expect(loads).toBe(1)
-    nowMs += 1
+    nowMs += 2_001
     expect(await typesOf()).toEqual(['later'])
+    expect(loads).toBe(2)
+  })
+
+  test('while requests come it is read again before it is too old, and nobody waits for that', async () => {
+    await config.get(tenant)
+    await register('later')
+    nowMs += 8_001
+    const open = newGate()
+    expect([await typesOf(), await typesOf(), loads]).toEqual([[], [], 2])
+    open()
+    await expect.poll(typesOf).toEqual(['later'])
     expect(loads).toBe(2)
   })
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { MeterRow } from '../../../ingest/accept/config.postgres.ts'
 import { counts, edgeMeterOf, faultOf, quantityOf } from '../../../ingest/accept/meter-value.ts'
+import { AGGREGATIONS } from '../../../schemas/meter/aggregation.ts'
 
 const ROW: MeterRow = {
   ...{ slug: 'm', eventType: 'x', aggregation: 'sum', value: 'a.b', filter: null, fromMs: 0, untilMs: null },
@@ -28,6 +29,22 @@ describe('a meter as the edge asks it', () => {
     expect(quantityOf(half, { c: 1 })).toBeUndefined()
     expect(faultOf(half, { c: 1 })).toBe('data')
     expect(faultOf(meter(), { a: { b: 'x' } })).toBe('data.a.b')
+  })
+
+  /** Issue 5: a value of a time-weighted sum is a change of the level, which also falls. */
+  test('a level may fall, nothing else is negative', () => {
+    const level = (value: string) => meter({ aggregation: 'time_weighted_sum', value })
+    expect(quantityOf(level('a.b'), { a: { b: -2000 } })).toBe(-2000)
+    expect(String(quantityOf(level('a.b'), { a: { b: '-0.5' } }))).toBe('-0.5')
+    expect(quantityOf(level('a.b - c'), { a: { b: -2 }, c: 1 })).toBe(-3)
+    expect(faultOf(level('a.b - c'), { a: { b: -2 }, c: 'x' })).toBe('data.c')
+    for (const aggregation of AGGREGATIONS.filter(
+      (one) => !['count', 'unique_count', 'time_weighted_sum'].includes(one),
+    )) {
+      expect([aggregation, quantityOf(meter({ aggregation }), { a: { b: -1 } })]).toEqual([aggregation, undefined])
+      expect(quantityOf(meter({ aggregation, value: 'a.b + c' }), { a: { b: -1 }, c: 5 })).toBeUndefined()
+      expect(faultOf(meter({ aggregation, value: 'a.b + c' }), { a: { b: -1 }, c: 5 })).toBe('data.a.b')
+    }
   })
 
   test('whatever stands there is something to tell apart', () => {

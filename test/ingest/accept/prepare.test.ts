@@ -7,6 +7,7 @@ import { compileEventType } from '../../../ingest/event-types/avro-schema.ts'
 import { partitionOf, shardOf } from '../../../schemas/event/identity.ts'
 import { decodeBatch, encodeBatch } from '../../../schemas/event/usage-batch.avro.ts'
 import { cloudEvent, type Json, LLM_SCHEMA } from '../../support/metering.ts'
+import { quotaLimit } from '../../support/quota-limit.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
 const DAY = 86_400_000
@@ -19,6 +20,13 @@ const ODD = compileEventType({
   fields: [{ name: 'n', type: ['string', 'double', 'null'] }],
 })
 const COMPUTED = { eventType: 'computed', aggregation: 'sum' as const, filter: null, fromMs: 0, untilMs: null }
+const LIMITS = [
+  quotaLimit({ meter: 'tokens', limitMicro: 1_000_000_000n }),
+  quotaLimit({ meter: 'requests', window: 'day', limitMicro: 5_000_000n }),
+  quotaLimit({ meter: 'odd', window: 'day', limitMicro: 5_000_000n }),
+  quotaLimit({ meter: 'changing', window: 'day', limitMicro: 9_000_000n }),
+]
+
 const config: TenantConfig = {
   types: new Map([
     ['llm.request', compileEventType(LLM_SCHEMA)],
@@ -47,17 +55,8 @@ const config: TenantConfig = {
     ],
     ['odd', [{ slug: 'odd', eventType: 'odd', aggregation: 'sum', valuePath: ['n'] }]],
   ]),
-  limitsOfSubject: new Map([
-    [
-      'customer-1',
-      [
-        { meter: 'tokens', period: 'month', limitMicro: 1_000_000_000n },
-        { meter: 'requests', period: 'day', limitMicro: 5_000_000n },
-        { meter: 'odd', period: 'day', limitMicro: 5_000_000n },
-        { meter: 'changing', period: 'day', limitMicro: 9_000_000n },
-      ],
-    ],
-  ]),
+  limitsOf: (subject) => (subject === 'customer-1' ? LIMITS : []),
+  grantsOf: () => expect.unreachable('events are asked about limits only'),
   loadedAtMs: NOW,
 }
 

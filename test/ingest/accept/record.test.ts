@@ -37,3 +37,14 @@ test('a request leaves one line per subject and type, however its events are mix
   ])
   expect(lines[0]).toMatchObject({ service: 'ingest', event: 'usage_recorded', tenant: 'acme', level: 'info' })
 })
+
+test('a single event that was sent as so much of a usage type is told as that', () => {
+  const lines: Record<string, unknown>[] = []
+  const logger = createLogger({ stream: { write: (line) => lines.push(JSON.parse(line)) } })
+  const registers = [new Registry()]
+  const usageTotal = new Counter({ name: 'usage', help: 'h', labelNames: ['tenant', 'outcome'] as const, registers })
+  const quotaExceededTotal = new Counter({ name: 'exceeded', help: 'h', labelNames: ['tenant'] as const, registers })
+  const sentAs = { usageType: 'conversation_minutes', amount: 15.5 }
+  createUsageRecorder({ logger, usageTotal, quotaExceededTotal })(caller, [accepted('x', 'call', '1440.5')], sentAs)
+  expect(lines).toMatchObject([{ usage_type: 'conversation_minutes', amount: 15.5, quota_remaining: '1440.5' }])
+})

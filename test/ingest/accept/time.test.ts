@@ -38,3 +38,13 @@ test('the quick form means what the full one means, also where it is wrong', () 
     }),
   )
 })
+
+test('of a minute that was read before, the rest is still checked', () => {
+  const minute = '2026-02-28T23:59:'
+  expect(readTime(`${minute}00.000Z`)).toEqual({ ms: Date.UTC(2026, 1, 28, 23, 59) })
+  expect(readTime(`${minute}59.999Z`)).toEqual({ ms: Date.UTC(2026, 1, 28, 23, 59, 59, 999) })
+  for (const rest of ['60.000Z', '61.000Z', '0x.000Z', '00.0x0Z', '00.000z ', '00,000Z', '00.000+'])
+    expect(readTime(minute + rest)).toHaveProperty('message')
+  expect(readTime('2026-02-29T23:59:00.000Z')).toHaveProperty('message')
+  expect(readTime('2026-02-28T23:58:00.000Z')).toEqual({ ms: Date.UTC(2026, 1, 28, 23, 58) })
+})

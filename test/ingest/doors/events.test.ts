@@ -134,6 +134,25 @@ describe('no event accepted', () => {
     expect(await send([cloudEvent('a'), cloudEvent('b')])).toMatchObject({ status: 202, body: { accepted: 2 } })
     expect(await logged()).toEqual(['a', 'b'])
   })
+
+  /** billing-cases.md: systems that mark an event as seen before it is durable take the retry for a copy, and lose it. */
+  test('C7: the append fails after the dedupe mark was set, and the client’s retry is counted, once', async () => {
+    await tenant.call('PUT', '/meters/tokens', { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' })
+    // A limit is what makes the edge set a mark before it appends.
+    await tenant.call('PUT', '/quota/customer-1/tokens', { limit: '10', window: 'month' })
+    const event = cloudEvent('c7', { tokens: 4 })
+    logAway = true
+    expect(await send([event])).toMatchObject({ status: 503, body: { retryable: true, failed: 1 } })
+    logAway = false
+    const retry = await send([event])
+    expect(retry).toMatchObject({ status: 202, body: { accepted: 1 } })
+    expect(retry.body.outcomes).toMatchObject([{ outcome: 'accepted', quota_remaining: '6' }])
+    await send([event])
+    await metering.settled()
+    const month = 'from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z'
+    expect((await tenant.call('GET', `/usage?meter=tokens&${month}`)).body.total).toEqual({ quantity: '4', events: 1 })
+    expect((await send([cloudEvent('next', { tokens: 6 })])).body.outcomes).toMatchObject([{ quota_remaining: '0' }])
+  })
 })
 
 describe('the whole request', () => {

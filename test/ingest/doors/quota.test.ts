@@ -2,12 +2,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import {
   type Answer,
   cloudEvent,
-  LLM_SCHEMA,
   METERING_NOW,
   type Metering,
   openMetering,
   type Tenant,
 } from '../../support/metering.ts'
+import { openQuotaTenant } from './quota-calls.ts'
 
 let metering: Metering
 let tenant: Tenant
@@ -22,13 +22,7 @@ beforeEach(async () => {
   tenant = await newTenant()
 })
 
-async function newTenant(): Promise<Tenant> {
-  const one = await metering.tenant(`t-${made++}`)
-  await one.call('PUT', '/event-types/llm.request', { schema: LLM_SCHEMA })
-  await one.call('PUT', '/meters/tokens', { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' })
-  await one.call('PUT', '/meters/requests', { event_type: 'llm.request', aggregation: 'count' })
-  return one
-}
+const newTenant = (): Promise<Tenant> => openQuotaTenant(metering, `t-${made++}`)
 
 const limit = (quantity: string, window = 'month', meter = 'tokens', subject = 'customer-1') =>
   tenant.call('PUT', `/quota/${encodeURIComponent(subject)}/${meter}`, { limit: quantity, window })

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { gatherDraws } from '../../../ingest/quota/gathered-draws.ts'
 import type { CounterKey, QuotaItem, QuotaStore } from '../../../ingest/quota/quota-store.ts'
+import { bucketOf, windowsOf } from '../../../ingest/quota/rolling.ts'
 import { openEmbeddedLog } from '../../support/embedded-stores.ts'
 
 /** Decision 0016: several requests of a tenant are one draw, and each is answered as if it had come alone. */
@@ -41,7 +42,7 @@ describe('requests that come together', () => {
   const refuseNegative = async (items: readonly QuotaItem[]) => {
     if (items.some(({ draws }) => draws.some(({ micro }) => micro < 0n))) throw new RangeError('negative')
   }
-  const load = (key: CounterKey, micro = 0n) => store.load(key, micro, NOW)
+  const load = (key: CounterKey, micro = 0n) => store.load([{ counter: key, usedMicro: micro }], NOW)
   const takenOf = async (items: QuotaItem[], enforce = true) => {
     const answer = await draw(items, NOW, enforce)
     return 'missing' in answer ? 'missing' : answer.decisions.map(({ taken }) => taken)
@@ -100,6 +101,18 @@ describe('requests that come together', () => {
     expect(drawn).toEqual([800, 800])
   })
 
+  test('are told of missing buckets too, which nobody draws on: they would be left to the next draw for ever', async () => {
+    const bucket: CounterKey = { ...counter('rolling'), ...bucketOf(NOW, 'rolling_day'), rolling: true }
+    const [window = []] = windowsOf(bucket, NOW)
+    await store.load(
+      window.slice(1).map((key) => ({ counter: key, usedMicro: 0n })),
+      NOW,
+    )
+    const rolling = { identity: 'e-1', draws: [{ counter: bucket, micro: 1n, limitMicro: LIMIT, windows: [window] }] }
+    expect(await draw([rolling], NOW, true)).toEqual({ missing: [window[0]] })
+    expect(drawn).toEqual([1])
+  })
+
   test('are told of missing counters only if these are their own; the others are decided', async () => {
     const [known, unknown] = [counter('known'), counter('unknown')]
     await load(known)
@@ -110,6 +123,25 @@ describe('requests that come together', () => {
     ])
     expect(ofKnown).toMatchObject({ decisions: [{ taken: true, remainingMicro: 99n }] })
     expect([ofUnknown, ofBoth]).toEqual([{ missing: [unknown] }, { missing: [unknown] }])
+  })
+
+  test('are told of what is missing without a name made for each of their events', async () => {
+    let names = 0
+    const key = {
+      ...counter('known'),
+      get subject() {
+        names++
+        return 'known'
+      },
+    }
+    const gathered = gatherDraws(
+      async () => ({ missing: [counter('unknown')] }),
+      () => false,
+    )
+    const asked = Array.from({ length: 500 }, (_, n) => item(`e-${n}`, key, 1n))
+    const unknown = item('e', counter('unknown'), 1n)
+    expect(await gathered([...asked, unknown], NOW, true)).toEqual({ missing: [counter('unknown')] })
+    expect(names).toBe(1)
   })
 
   test('do not fail with one that cannot be asked', async () => {

@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
+import { spanOf } from '../../../ingest/quota/counter-groups.ts'
 import { createCounterLoader, type LoaderDeps } from '../../../ingest/quota/loader.ts'
 import type { CounterKey } from '../../../ingest/quota/quota-store.ts'
+import { bucketOf } from '../../../ingest/quota/rolling.ts'
 import { usedMicro } from '../../../ingest/quota/usage.clickhouse.ts'
 import type { ClickHouseStore } from '../../../schemas/clickhouse/store.ts'
 import { isStoredUpTo } from '../../../schemas/clickhouse/stored-ends.clickhouse.ts'
@@ -9,6 +11,11 @@ import { copyMeter } from '../../support/copy-meter.ts'
 import { type EmbeddedLog, openEmbeddedLog, openUsageStore } from '../../support/embedded-stores.ts'
 import { type EventChange, NOVEMBER_20, recordsOf, usageEvent } from '../../support/log-events.ts'
 
+/** The subjects of customers. */
+const CUSTOMERS = new Map([
+  ['big', ['customer-1', 'customer-2', 'customer-4']],
+  ['small', ['customer-3']],
+])
 const TOKENS = { event_type: 'llm.request', aggregation: 'sum', value: 'tokens' } as const
 
 let store: ClickHouseStore
@@ -38,6 +45,7 @@ beforeEach(async () => {
         return store.query(sql, params)
       },
     },
+    subjectsOf: async (_tenant, ids) => new Map([...CUSTOMERS].filter(([id]) => ids.includes(id))),
     writer: log.writer,
     drain: async () => void drains++,
     now: () => NOVEMBER_20,
@@ -89,8 +97,8 @@ describe('a missing counter is loaded from exact usage', () => {
     )
     await storeAll()
     // Rounded up to micro-units: never too little is drawn.
-    expect(await usedMicro(store, counter(), ['customer-1', 'customer-3'])).toEqual(
-      new Map([['customer-1', 8_500_001n]]),
+    expect(await usedMicro(store, spanOf([counter()]), ['customer-1', 'customer-3'])).toEqual(
+      new Map([[counter().startMs, new Map([['customer-1', 8_500_001n]])]]),
     )
     await createCounterLoader(deps)([counter(), counter({ subject: 'customer-3' })])
     expect(await remaining(counter())).toBe(1_000_000_000n - 8_500_001n)
@@ -130,8 +138,96 @@ describe('a missing counter is loaded from exact usage', () => {
       expect(await remaining(counter({ subject: `s-${n}` }))).toBe(1_000_000_000n - BigInt(n) * 1_000_000n)
   })
 
+  test('buckets of a rolling limit in one question, each what lies in it; one that nothing can lie in yet without any', async () => {
+    const minutes = (count: number) => NOVEMBER_20 + count * 60_000
+    const bucket = (atMs: number, subject = 'customer-1') =>
+      counter({ ...bucketOf(atMs, 'rolling_hour'), subject, rolling: true })
+    await append(
+      ['a', { data: { tokens: 5 }, timeMs: minutes(0) }],
+      ['b', { data: { tokens: 7 }, timeMs: minutes(-1) }],
+      ['c', { data: { tokens: 11 }, timeMs: minutes(-5) }],
+      ['d', { data: { tokens: 13 }, timeMs: minutes(-60) }],
+      ['e', { data: { tokens: 17 }, timeMs: minutes(-5), subject: 'customer-2' }],
+    )
+    const ahead = bucket(minutes(10))
+    await createCounterLoader(deps)([ahead])
+    expect([await remaining(ahead), drains, queries]).toEqual([1_000_000_000n, 0, 0])
+    await storeAll()
+    // Here a bucket ends and another begins.
+    const buckets = [bucket(minutes(0)), bucket(minutes(-5)), bucket(minutes(-60)), bucket(minutes(-5), 'customer-2')]
+    await createCounterLoader(deps)([...buckets, ahead])
+    const left = await Promise.all(buckets.map(remaining))
+    expect(left.map((micro) => 1_000 - Number(micro) / 1_000_000)).toEqual([5, 18, 13, 17])
+    expect(queries).toBe(2)
+  })
+
+  test('one of a customer from what all its subjects used', async () => {
+    await append(
+      ['a', { data: { tokens: 5 } }],
+      ['b', { data: { tokens: 7 }, subject: 'customer-2' }],
+      ['c', { data: { tokens: 11 }, subject: 'customer-3' }],
+      ['d', { data: { tokens: 100 }, subject: 'customer-5' }],
+    )
+    await storeAll()
+    const shared = ['big', 'small', 'without subjects'].map((subject) => counter({ subject, ofCustomer: true }))
+    await createCounterLoader(deps)([...shared, counter()])
+    const left = await Promise.all([...shared, counter()].map(remaining))
+    expect(left.map((micro) => (1_000_000_000n - (micro as bigint)) / 1_000_000n)).toEqual([12n, 11n, 0n, 5n])
+  })
+
+  test('more than a statement can name in several, after one look', async () => {
+    const long = 'x'.repeat(240)
+    const subjects = Array.from({ length: 1_200 }, (_, n) => `${long}-${n}`)
+    await append(
+      ...subjects.map((subject, n): [string, EventChange] => [`e-${n}`, { subject, data: { tokens: n % 1_000 } }]),
+    )
+    await storeAll()
+    await createCounterLoader(deps)(subjects.map((subject) => counter({ subject })))
+    expect(drains).toBe(1)
+    expect(queries).toBe(4)
+    for (const n of [0, 499, 500, 1_199])
+      expect(await remaining(counter({ subject: subjects[n]! }))).toBe(1_000_000_000n - BigInt(n % 1_000) * 1_000_000n)
+  })
+
+  test('what is missed while others are loaded is gathered: all of it is the next load, with a look of its own', async () => {
+    let letGo = () => {}
+    const held = new Promise<void>((done) => {
+      letGo = done
+    })
+    let asked = 0
+    const query: ClickHouseStore['query'] = async (sql, params) => {
+      if (/ AS used /.test(sql) && asked++ === 0) await held
+      return deps.usage.query(sql, params)
+    }
+    const load = createCounterLoader({ ...deps, usage: { ...store, query } })
+    const first = load([counter()])
+    while (asked === 0) await store.ping()
+    await append(['a', { data: { tokens: 5 }, subject: 's-7' }])
+    await storeAll()
+    const later = Array.from({ length: 30 }, (_, n) => load([counter({ subject: `s-${n}` }), counter()]))
+    letGo()
+    await Promise.all([first, ...later])
+    expect(drains).toBe(2)
+    expect(queries).toBe(4)
+    expect(await remaining(counter({ subject: 's-7' }))).toBe(995_000_000n)
+  })
+
+  test('a meter that cannot be counted fails nobody who did not ask for it', async () => {
+    const query: ClickHouseStore['query'] = async (sql, params) => {
+      if (JSON.stringify(params ?? {}).includes('broken')) throw new Error('no such meter')
+      return store.query(sql, params)
+    }
+    const load = createCounterLoader({ ...deps, usage: { ...store, query } })
+    const broken = counter({ meter: 'broken' })
+    const loads = [load([counter()]), load([broken]), load([broken, counter({ subject: 'other' })])]
+    expect((await Promise.allSettled(loads)).map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'rejected'])
+    expect(drains).toBe(1)
+    expect(await remaining(counter())).toBe(1_000_000_000n)
+    await expect(load([broken])).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
   test('and never over one that is counted meanwhile', async () => {
-    await log.quota.load(counter(), 7_000_000n, NOVEMBER_20)
+    await log.quota.load([{ counter: counter(), usedMicro: 7_000_000n }], NOVEMBER_20)
     await createCounterLoader(deps)([counter()])
     expect(await remaining(counter())).toBe(993_000_000n)
   })

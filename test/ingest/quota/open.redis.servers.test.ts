@@ -40,7 +40,7 @@ describe('opening Redis', () => {
     const url = (password: string) => `redis://meter:${encodeURIComponent(password)}@127.0.0.1:${server.port}`
     const store = await openStore(url('p@ss:w/rd'))
     const counter = newCounter()
-    await store.load(counter, 0n, Date.now())
+    await store.load([{ counter, usedMicro: 0n }], Date.now())
     expect(await store.draw([item(draw(counter, 1n, 1n))], Date.now(), true)).toMatchObject({ decisions: [{}] })
     await store.close()
     const wrong = url('wrong')
@@ -55,7 +55,7 @@ describe('opening Redis', () => {
     await first.close()
     await server.kill()
     await second.close()
-    await expect(second.load(newCounter(), 0n, Date.now())).rejects.toMatchObject(UNAVAILABLE)
+    await expect(second.load([{ counter: newCounter(), usedMicro: 0n }], Date.now())).rejects.toMatchObject(UNAVAILABLE)
     await server.close()
   })
 })

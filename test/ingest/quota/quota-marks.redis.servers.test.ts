@@ -34,7 +34,7 @@ describe.each([false, true])('marks (cluster: %s)', (cluster) => {
     await server.admin.flushall()
     nowMs = NOW
     counter = newCounter()
-    await store.load(counter, 0n, nowMs)
+    await store.load([{ counter, usedMicro: 0n }], nowMs)
   }
   beforeEach(startAnew)
 

@@ -15,7 +15,7 @@ const runOf = (id: string, nowMs = NOW) => {
 describe('where the mark of an identity lies', () => {
   test('an id that begins with its time has it in a set of that time', () => {
     expect(runOf('019a9e2f-1234-7abc-8def-0123456789ab', 0x019a9e2f1234)).toEqual({
-      key: 'quota:{7}:seen:019a9e2f',
+      key: 'quota:{7}:seen:019a9e2f-1',
       writes: true,
       items: 1,
     })

@@ -90,7 +90,8 @@ test('Redis and LMDB answer alike, whatever is asked', async () => {
         return ofRedis
       }
       for (const one of steps) {
-        if ('load' in one) await both((store) => store.load(counters[one.load]!, one.micro, Date.now()))
+        if ('load' in one)
+          await both((store) => store.load([{ counter: counters[one.load]!, usedMicro: one.micro }], Date.now()))
         else if ('giveBack' in one) {
           const back = [...drawn.values()].slice(0, one.giveBack)
           for (const { identity } of back) drawn.delete(identity)
@@ -132,7 +133,7 @@ describe('on a server', () => {
     by.draw([item(draw(counter, micro, limit))], Date.now(), true)
   const loaded = async (micro = 0n) => {
     const counter = newCounter()
-    await store.load(counter, micro, Date.now())
+    await store.load([{ counter, usedMicro: micro }], Date.now())
     return counter
   }
 
@@ -155,7 +156,7 @@ describe('on a server', () => {
     expect(await server.admin.dbsize()).toBe(4)
     for (const [pattern, seconds] of [
       ['used:.*', 86_400],
-      ['seen:[0-9a-f]{8}', 900],
+      ['seen:[0-9a-f]{8}-[0-9a-f]', 900],
       ['seen:[0-9A-HJKMNP-TV-Z]{7}', 900],
       ['seen:new', 1_860],
     ] as const) {
@@ -238,7 +239,7 @@ describe('on a server', () => {
     await store.draw([before], Date.now(), true)
     await server.admin.flushall()
     expect(await take(counter)).toEqual({ missing: [counter] })
-    await store.load(counter, 950n, Date.now())
+    await store.load([{ counter, usedMicro: 950n }], Date.now())
     // Its draw went with the flush: giving it back must not make room.
     await store.giveBack([before])
     expect(await take(counter, 51n)).toMatchObject({ decisions: [{ taken: false, remainingMicro: 50n }] })
@@ -268,7 +269,7 @@ describe('on a server', () => {
       })
     }
     expect(await server.admin.keys('*:seen:*')).toEqual([])
-    await store.load(fine, -5n, Date.now())
+    await store.load([{ counter: fine, usedMicro: -5n }], Date.now())
     expect(await take(fine, 0n)).toMatchObject({ decisions: [{ remainingMicro: 1_000n }] })
   })
 
@@ -302,7 +303,7 @@ describe('on a server', () => {
     const late = [item(draw(counter, 100n, 1_000n))]
     const startedAt = Date.now()
     await expect(store.draw(late, Date.now(), true)).rejects.toMatchObject(UNAVAILABLE)
-    await expect(store.load(counter, 0n, Date.now())).rejects.toMatchObject(UNAVAILABLE)
+    await expect(store.load([{ counter, usedMicro: 0n }], Date.now())).rejects.toMatchObject(UNAVAILABLE)
     expect(Date.now() - startedAt).toBeLessThan(3_000)
     server.thaw()
     expect(await store.draw(late, Date.now(), true)).toMatchObject({
@@ -326,7 +327,7 @@ describe.each([false, true])('a server that goes away (cluster: %s)', (cluster) 
 
   test('killed: fails fast, to be sent again; started anew, it goes on by itself', async () => {
     const counter = newCounter()
-    await store.load(counter, 0n, Date.now())
+    await store.load([{ counter, usedMicro: 0n }], Date.now())
     await take(counter)
     await server.kill()
     for (let request = 0; request < 3; request++) {
@@ -349,13 +350,13 @@ describe.each([false, true])('a server that goes away (cluster: %s)', (cluster) 
     // Counters and scripts are gone with it: the counter is named, and the script is sent again.
     expect(answer).toEqual({ missing: [counter] })
     expect(Date.now() - startedAt).toBeLessThan(3_000)
-    await store.load(counter, 4n, Date.now())
+    await store.load([{ counter, usedMicro: 4n }], Date.now())
     expect(await take(counter)).toMatchObject({ decisions: [{ taken: true, remainingMicro: 5n }] })
   })
 
   test('a restart during requests fails some, and draws none twice', async () => {
     const counter = newCounter()
-    await store.load(counter, 0n, Date.now())
+    await store.load([{ counter, usedMicro: 0n }], Date.now())
     let ended = false
     const outcomes = { answered: 0, failed: 0 }
     const load = Promise.all(
@@ -365,7 +366,8 @@ describe.each([false, true])('a server that goes away (cluster: %s)', (cluster) 
             expect(error).toMatchObject(UNAVAILABLE)
             return undefined
           })
-          if (answer && 'missing' in answer) await store.load(counter, 0n, Date.now()).catch(() => undefined)
+          if (answer && 'missing' in answer)
+            await store.load([{ counter, usedMicro: 0n }], Date.now()).catch(() => undefined)
           outcomes[answer ? 'answered' : 'failed']++
           if (!answer) await sleep(10)
         }

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { createBatcher, DEFAULT_BATCHER_LIMITS } from '../../../ingest/append/batcher.ts'
+import { spanOf } from '../../../ingest/quota/counter-groups.ts'
 import { createCounterLoader } from '../../../ingest/quota/loader.ts'
 import { type CounterKey, counterId } from '../../../ingest/quota/quota-store.ts'
 import { usedMicro } from '../../../ingest/quota/usage.clickhouse.ts'
@@ -50,7 +51,9 @@ function openProcess() {
     await batcher.drain()
     one.underWay = 0n
   }
-  const load = createCounterLoader({ quota, usage: { ...store, query }, writer, drain, now: () => NOVEMBER_20 })
+  const usage = { ...store, query }
+  const subjectsOf = async () => new Map()
+  const load = createCounterLoader({ quota, usage, subjectsOf, writer, drain, now: () => NOVEMBER_20 })
   const one = {
     /** What was drawn and is not in the log yet. */
     underWay: 0n,
@@ -81,7 +84,8 @@ async function lose(): Promise<void> {
 const isLoaded = async () => log.lmdb.quota.get(`used\n${counterId(counter)}`) !== undefined
 const used = async (): Promise<bigint> => {
   await insertRecords(store, log.lmdb.logId, await log.reader.read(Array(PARTITIONS).fill(0), 1e9))
-  return ((await usedMicro(store, counter, ['customer-1'])).get('customer-1') ?? 0n) / UNIT
+  const used = await usedMicro(store, spanOf([counter]), ['customer-1'])
+  return (used.get(counter.startMs)?.get('customer-1') ?? 0n) / UNIT
 }
 
 test('one process loses a counter: what it has taken counts, also what has not left it yet', async () => {

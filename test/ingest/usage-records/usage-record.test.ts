@@ -21,7 +21,8 @@ function configOf(type: unknown): TenantConfig {
   return {
     types: new Map([['visit', compileEventType(schemaOf(type))]]),
     metersOfType: new Map([['visit', [meter]]]),
-    limitsOfSubject: new Map(),
+    limitsOf: () => [],
+    grantsOf: () => ({ limits: [], features: [], plans: [] }),
     loadedAtMs: 0,
   }
 }
@@ -51,6 +52,15 @@ describe('a quantity on a meter', () => {
         return tryQuantityFromJson(minutes)?.equals(parseQuantity(String(number))) ?? false
       }),
     )
+  })
+
+  /** A fault of the metadata was told as one of the quantity, in whose other form the schema has it. */
+  test('has the form that the schema takes although something else is wrong', () => {
+    const config = configOf(decimal)
+    const record = { meter: 'minutes', quantity: 15.5, metadata: { room: 5 } }
+    const { data } = eventOfRecord(config, record, 0)
+    expect(data).toEqual({ room: 5, billing: { minutes: '15.5' } })
+    expect(config.types.get('visit')?.validate(data)).toMatchObject({ ok: false, path: 'data.room' })
   })
 
   test('that the schema takes in no form stays as it was sent, for the schema to refuse', () => {

@@ -57,13 +57,21 @@ function committingReader(reader: EventLogReader): EventLogReader {
 
 /** A counter that is not there begins at zero. */
 function emptyCounters(quota: QuotaStore): QuotaStore {
-  return { ...quota, load: (counter, _used, nowMs) => quota.load(counter, 0n, nowMs) }
+  return {
+    ...quota,
+    load: (uses, nowMs) =>
+      quota.load(
+        uses.map(({ counter }) => ({ counter, usedMicro: 0n })),
+        nowMs,
+      ),
+  }
 }
 
 /** In the views that count: every stored row is an identity of its own. */
 export const EACH_ROW = {
   from: ['(SELECT *, startsWith(type', '(SELECT *, _part, _part_offset, startsWith(type'],
   group: ['GROUP BY tenant, shard, source, id\n', 'GROUP BY tenant, shard, source, id, _part, _part_offset\n'],
+  first: ['LIMIT 1 BY tenant, shard, source, id\n', 'LIMIT 1 BY tenant, shard, source, id, _part, _part_offset\n'],
 } as const
 
 /**
@@ -72,7 +80,7 @@ export const EACH_ROW = {
  */
 export async function addUpEvents(clickhouseUrl: string): Promise<void> {
   const store = openClickHouse(clickhouseUrl)
-  await changeView(store, [EACH_ROW.from, EACH_ROW.group])
+  await changeView(store, [EACH_ROW.from, EACH_ROW.group, EACH_ROW.first])
   await store.command('CREATE TABLE added AS events ENGINE = MergeTree ORDER BY (tenant, shard, source, id, payload)')
   await store.command('CREATE TABLE no_heads AS shard_heads ENGINE = Null')
   for (const [planted, name] of [

@@ -20,6 +20,7 @@ const running = await runRoles({
   host: '127.0.0.1',
   port: portOf(env),
   enforceQuota: true,
+  defaultPlan: 'basic',
   cron,
   onLost: () => undefined,
   version: 'test',

@@ -9,7 +9,7 @@ const ENTRY = join(REPOSITORY, 'test/integrity/servers/outage-process.ts')
 
 /** A role beside those of the rig, which its proxy does not know: with a planted bug, or with a schedule. */
 export function startOutageRole(
-  { stack, rig }: OutageWorld,
+  { stack, rig }: { stack: Pick<OutageWorld['stack'], 'env'>; rig: Pick<OutageWorld['rig'], 'book'> },
   orders: Omit<OutageOrders, 'book'>,
   other: Record<string, string> = {},
 ): Promise<Product> {

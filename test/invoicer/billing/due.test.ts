@@ -1,13 +1,21 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { firstPeriodFrom } from '../../../invoicer/agreements/subscriptions/periods.ts'
-import type { Terms } from '../../../invoicer/agreements/subscriptions/subscription.ts'
-import { duePeriods, type StoredPeriod } from '../../../invoicer/billing/due.ts'
+import type { StoredPeriod, Terms } from '../../../invoicer/agreements/subscriptions/subscription.ts'
+import { duePeriods } from '../../../invoicer/billing/due.ts'
+import { INTERVALS } from '../../../schemas/time/period.ts'
 import { DECEMBER, JANUARY, NOVEMBER } from '../support/world.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
-const monthly: Terms = { startMs: NOVEMBER, endMs: null, interval: 'month', alignment: 'calendar', zone: 'UTC' }
+const monthly: Terms = {
+  startMs: NOVEMBER,
+  endMs: null,
+  interval: 'month',
+  every: 1,
+  alignment: 'calendar',
+  zone: 'UTC',
+}
 const storedFrom = (terms: Terms, fromMs: number) => firstPeriodFrom(terms, fromMs)!
 const starts = (terms: Terms, fromMs: number, graceMs: number, asOfMs: number, limit = 100) =>
   duePeriods(terms, storedFrom(terms, fromMs), graceMs, asOfMs, limit).periods.map((period) =>
@@ -84,10 +92,11 @@ describe('the due periods of a subscription', () => {
   const anyTerms = fc.record({
     startMs: fc.integer({ min: 0, max: 5_000_000 }).map((minutes) => Date.UTC(2020, 0, 1) + minutes * MINUTE_MS),
     endMs: fc.constant(null),
-    interval: fc.constantFrom('day', 'week', 'month', 'year'),
-    alignment: fc.constantFrom('calendar', 'anniversary'),
+    interval: fc.constantFrom(...INTERVALS),
+    every: fc.integer({ min: 1, max: 5 }),
+    alignment: fc.constantFrom('calendar' as const, 'anniversary' as const),
     zone: fc.constantFrom('UTC', 'America/New_York', 'Europe/Berlin', 'Asia/Kathmandu', 'Australia/Lord_Howe'),
-  }) as fc.Arbitrary<Terms>
+  }) satisfies fc.Arbitrary<Terms>
 
   test('tile the time from the start: no gap, no overlap, at whole minutes, however they are cut into passes', () => {
     fc.assert(

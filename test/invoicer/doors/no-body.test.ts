@@ -8,6 +8,7 @@ import type { App } from '../../../schemas/http/door.ts'
 import { PERMISSIONS } from '../../../schemas/http/permissions.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/test-database.ts'
 import { memoryUsage } from '../support/memory-usage.ts'
+import { NO_EVENTS } from '../support/no-events.ts'
 
 let database: TestDatabase
 let app: App
@@ -22,7 +23,7 @@ beforeAll(async () => {
   app = await buildHost({ logger, metrics, authenticate: async () => caller, version: '0' })
   const sealWait = { pollMs: 10, polls: 10 }
   const usage = memoryUsage([])
-  const deps = { app, pool: database.pool, usage, logger, metrics, sealWait, cron: undefined }
+  const deps = { app, pool: database.pool, usage, events: NO_EVENTS, logger, metrics, sealWait, cron: undefined }
   invoicer = buildInvoicer({ ...deps, now: () => Date.now(), newId: () => v7() })
   await app.ready()
 })

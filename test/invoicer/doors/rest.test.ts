@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { PERMISSIONS } from '../../../schemas/http/permissions.ts'
+import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/test-database.ts'
 import { buildDoors } from '../support/doors.ts'
 import { createMeter } from '../support/world.ts'
@@ -73,6 +74,11 @@ describe('customers (TCP-1, TCP-2)', () => {
       currency: 'USD',
       timezone: 'Europe/Berlin',
       subjects: ['b1', 'b2'],
+      kind: 'business',
+      billing_address: null,
+      tax_ids: [],
+      tax_exemption: null,
+      legal_entity: null,
       created_at: expect.stringMatching(/Z$/),
     })
     expect(await post('/customers', { ...body, subjects: ['b1', 'b2'] })).toEqual({ ...first, status: 200 })
@@ -159,6 +165,19 @@ describe('plans', () => {
     expect((await get('/plans')).body.plans).toContainEqual(first.body)
   })
 
+  test('are answered again though their meter was archived since', async () => {
+    await createMeter(database, tenant, 'passing')
+    const body = plan('of-passing', { charges: [{ ...metered, meter: 'passing' }] })
+    const first = await post('/plans', body)
+    expect(first.status).toBe(201)
+    await withTenant(database.pool, tenant, (tx) =>
+      tx.query("UPDATE meters SET archived_at = now() WHERE slug = 'passing'"),
+    )
+    expect(await post('/plans', body)).toEqual({ ...first, status: 200 })
+    expect(await post('/plans', { ...body, key: 'new-of-passing' })).toMatchObject({ status: 400 })
+    expect(await post('/plans', { ...body, name: 'Other' })).toMatchObject({ status: 400 })
+  })
+
   test.each([
     ['an unknown meter', [{ ...metered, meter: 'nothing' }], 'charges.0.meter'],
     ['a flat price with a meter', [{ ...flat, meter: 'tokens' }], 'charges.0.meter'],
@@ -169,6 +188,21 @@ describe('plans', () => {
       'tiers that do not end open',
       [{ ...metered, price: { model: 'graduated', tiers: [{ up_to: '5', unit_amount: '1' }] } }],
       'charges.0.price.tiers.0.up_to',
+    ],
+    [
+      'a price without a member of its model',
+      [{ ...metered, price: { model: 'dynamic' } }],
+      'charges.0.price.multiplier',
+    ],
+    [
+      'a number as a price',
+      [{ ...metered, price: { model: 'per_unit', unit_amount: 5 } }],
+      'charges.0.price.unit_amount',
+    ],
+    [
+      'a price that needs every event',
+      [{ ...metered, price: { model: 'matrix', dimensions: ['a'], cells: [], default_unit_amount: '1' } }],
+      'charges.0.price.model',
     ],
   ])('with %s are refused', async (_, charges, path) => {
     const answer = await post('/plans', plan('bad', { charges }))
@@ -182,7 +216,77 @@ describe('plans', () => {
   })
 })
 
+describe('prepaid credit', () => {
+  test('is given once per external key, and read with the balance', async () => {
+    const credit = { external_key: 'gift', amount: '39.00', expires_at: '2099-01-01T00:00:00Z' }
+    const first = await post('/customers/ann/credits', credit)
+    expect(first).toEqual({
+      status: 201,
+      body: {
+        ...{
+          id: UUID,
+          external_key: 'gift',
+          name: null,
+          amount: '39.00',
+          remaining: '39.00',
+          currency: 'USD',
+          priority: 0,
+        },
+        ...{ expires_at: '2099-01-01T00:00:00.000Z', created_at: expect.any(String) },
+      },
+    })
+    expect(await post('/customers/ann/credits', credit)).toEqual({ ...first, status: 200 })
+    expect(await post('/customers/ann/credits', { ...credit, amount: '40.00' })).toMatchObject({ status: 409 })
+    const body = { balance: '39.00', currency: 'USD', credits: [first.body], next: null }
+    expect(await get('/customers/ann/credits')).toEqual({ status: 200, body })
+    expect(await get('/customers/ann/credit-uses')).toEqual({ status: 200, body: { uses: [], next: null } })
+  })
+
+  test.each([
+    [{ amount: '0.00' }, 'amount'],
+    [{ amount: '1.234' }, undefined],
+    [{ amount: 5 }, undefined],
+    [{ priority: 1001 }, undefined],
+    [{ priority: 0.5 }, undefined],
+    [{ expires_at: '2020-01-01T00:00:00Z' }, 'expires_at'],
+  ])('of %j is refused', async (change, path) => {
+    const answer = await post('/customers/ann/credits', { external_key: 'bad', amount: '1.00', ...change })
+    expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request' } })
+    if (path !== undefined) expect(answer.body.errors).toMatchObject([{ path }])
+  })
+
+  test('of another tenant’s customer is not there', async () => {
+    for (const url of ['/customers/ann/credits', '/customers/ann/credit-uses'])
+      expect(await get(url, other)).toMatchObject({ status: 404 })
+    const credit = { external_key: 'gift', amount: '39.00' }
+    expect(await post('/customers/ann/credits', credit, other)).toMatchObject({ status: 404 })
+  })
+})
+
 describe('subscriptions (TCP-2)', () => {
+  test('are cancelled by PATCH, and taken back; what the state does not allow is refused', async () => {
+    const patch = (key: string, body: object, as = tenant) => doors.call(as, 'PATCH', `/subscriptions/${key}`, body)
+    await post('/customers', customer('quits'))
+    const start = new Date(Date.now() - 3_600_000).toISOString()
+    const { body } = await post('/subscriptions', subscription('quits-basic', { customer: 'quits', start }))
+    const { end } = body.next_period as { end: string }
+    const cancelled = await patch('quits-basic', { cancel: 'period_end' })
+    expect(cancelled).toEqual({ status: 200, body: { ...body, state: 'cancelled', end } })
+    expect(await patch('quits-basic', { cancel: 'period_end' })).toEqual(cancelled)
+    expect(await get('/subscriptions/quits-basic')).toEqual(cancelled)
+    expect(await patch('quits-basic', { cancel: null })).toEqual({ status: 200, body })
+    expect(await patch('quits-basic', { cancel: 'now' })).toMatchObject({ status: 200, body: { state: 'cancelled' } })
+    expect(await patch('quits-basic', { cancel: null })).toMatchObject({
+      status: 409,
+      body: { code: 'illegal_state', detail: expect.stringContaining('create a new subscription') },
+    })
+    for (const bad of [{}, { cancel: 'later' }, { cancel: 'now', at: start }]) {
+      expect(await patch('quits-basic', bad)).toMatchObject({ status: 400, body: { code: 'invalid_request' } })
+    }
+    expect(await patch('quits-basic', { cancel: 'now' }, other)).toMatchObject({ status: 404 })
+    expect(await patch('nobody', { cancel: 'now' })).toMatchObject({ status: 404 })
+  })
+
   test('are created once per external key, from whole minutes', async () => {
     const first = await post('/subscriptions', subscription('ann-basic', { end: '2024-01-15T12:00:59Z' }))
     expect(first).toMatchObject({ status: 201 })

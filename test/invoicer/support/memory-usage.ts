@@ -29,6 +29,7 @@ export function memoryUsage(events: readonly MemoryEvent[]): UsageReader {
             subjects.has(event.subject) &&
             event.timeMs >= request.startMs &&
             event.timeMs < request.endMs &&
+            (request.parts ?? [request]).some((part) => event.timeMs >= part.startMs && event.timeMs < part.endMs) &&
             event.knownAtMs < knownBefore.getTime(),
         )
         answers.set(request.key, {
@@ -43,6 +44,18 @@ export function memoryUsage(events: readonly MemoryEvent[]): UsageReader {
       const known = events.filter((event) => event.tenantId === tenantId && event.knownAtMs < knownBefore.getTime())
       const identities = new Set(known.map((event) => event.identity))
       return { events: identities.size, digest: [...identities].reduce((sum, one) => (sum + one) % DIGEST_MODULUS, 0n) }
+    },
+    changed: async (tenantId, { steps, knownBeforeMs }) => {
+      const late = events.filter(
+        ({ tenantId: tenant, timeMs, knownAtMs }) =>
+          tenant === tenantId &&
+          knownAtMs < knownBeforeMs &&
+          steps.some(({ knownFromMs, happenedBeforeMs }) => knownAtMs >= knownFromMs && timeMs < happenedBeforeMs),
+      )
+      return [...new Set(late.map(({ subject }) => subject))].sort().map((subject) => {
+        const times = late.filter((event) => event.subject === subject).map(({ timeMs }) => timeMs)
+        return { subject, firstMs: Math.min(...times), lastMs: Math.max(...times) }
+      })
     },
   }
 }

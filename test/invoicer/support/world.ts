@@ -1,16 +1,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { v7 } from 'uuid'
 import { createCustomer } from '../../../invoicer/agreements/customers/create-customer.ts'
-import { type CreatePlan, createPlan } from '../../../invoicer/agreements/plans/create-plan.ts'
+import { type CreatePlan, createPlan, fill } from '../../../invoicer/agreements/plans/create-plan.ts'
+import type { Plan } from '../../../invoicer/agreements/plans/plan.ts'
+import { planHash } from '../../../invoicer/agreements/plans/plan-hash.ts'
 import { createSubscription } from '../../../invoicer/agreements/subscriptions/create-subscription.ts'
 import type { Invoice } from '../../../invoicer/billing/invoices/invoice.ts'
 import { listInvoices } from '../../../invoicer/billing/invoices/invoices.postgres.ts'
-import { checkPrice, type Price } from '../../../invoicer/billing/rating/price.ts'
+import { checkBillable } from '../../../invoicer/billing/rating/check-price.ts'
+import type { Price } from '../../../invoicer/billing/rating/price.ts'
 import { openRun } from '../../../invoicer/billing/run/open-run.ts'
 import { type RunDeps, runBilling } from '../../../invoicer/billing/run/run-billing.ts'
 import { progressInPostgres } from '../../../invoicer/billing/run/runs.postgres.ts'
 import type { Progress } from '../../../invoicer/billing/run/steps.ts'
 import type { UsageReader } from '../../../invoicer/billing/usage.ts'
+import { collectionForBilling } from '../../../invoicer/collection/for-billing.ts'
 import { collectPayments } from '../../../invoicer/collection/payments/collect-payments.ts'
 import { manualGateway } from '../../../invoicer/collection/payments/gateway.manual.ts'
 import type { ChargeRequest, Gateway } from '../../../invoicer/collection/payments/gateway.ts'
@@ -27,6 +31,9 @@ export const DECEMBER = Date.UTC(2023, 11, 1)
 export const JANUARY = Date.UTC(2024, 0, 1)
 /** When the tests happen, unless they move the clock. */
 export const NOW = Date.UTC(2024, 0, 2)
+
+/** A quantity of tokens that no amount can hold: whoever used it cannot be billed. */
+export const TOO_MUCH = '9'.repeat(25)
 
 export const DEMO_PLAN: CreatePlan<Price> = {
   key: 'llm',
@@ -56,6 +63,12 @@ export const DEMO_PLAN: CreatePlan<Price> = {
       },
     },
   ],
+}
+
+/** A plan as it is when it was stored, for pure tests. */
+export function storedPlan(content: Partial<CreatePlan<Price>> = {}): Plan<Price> {
+  const { key, ...filled } = { ...DEMO_PLAN, ...content, ...fill({ ...DEMO_PLAN, ...content }) }
+  return { ...filled, key, id: 'plan', version: 1, effectiveFromMs: null, hash: planHash(filled), createdAtMs: 0 }
 }
 
 /** One tenant on a real database, a clock that stands still, usage in memory, and a gateway that keeps count. */
@@ -104,6 +117,7 @@ export async function createWorld(database: TestDatabase, slug: string): Promise
     usage: memoryUsage(events),
     sealWait: { pollMs: 1, polls: 3 },
     sleep: async () => answerSeals(database, tenantId, memoryUsage(events)),
+    ...collectionForBilling(means),
     collect: (tenant, runId, progress) => collectPayments({ ...shared, gateway }, progress, tenant, runId),
   }
   for (const meter of ['context_tokens', 'generated_tokens']) await createMeter(database, tenantId, meter)
@@ -119,7 +133,7 @@ export async function createWorld(database: TestDatabase, slug: string): Promise
     announced,
     deps,
     plan: async (change = {}) => {
-      await inTenant((tx) => createPlan(tx, { ...DEMO_PLAN, ...change }, checkPrice, means))
+      await inTenant((tx) => createPlan(tx, { ...DEMO_PLAN, ...change }, checkBillable, means))
     },
     subscribe: async (name, change = {}) => {
       const subjects = change.subjects ?? [name]

@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import {
+  allowPrivateWebhooksOf,
   cronOf,
   dataFolderOf,
   embeddedStores,
   enforceQuotaOf,
   kafkaSettingsOf,
+  mailOf,
   portOf,
   ROLES,
   refusal,
@@ -49,6 +51,27 @@ describe('settings come from the environment, an empty one counts as none', () =
     expect(enforceQuotaOf({ QUOTA_ENFORCEMENT: 'false' })).toBe(false)
     for (const text of ['FALSE', 'no', '0', ' false'])
       expect(() => enforceQuotaOf({ QUOTA_ENFORCEMENT: text })).toThrow('must be true or false')
+  })
+
+  test('WEBHOOK_ALLOW_PRIVATE', () => {
+    const of = (text?: string) => allowPrivateWebhooksOf({ WEBHOOK_ALLOW_PRIVATE: text })
+    expect([of(), of(''), of('false'), of('true')]).toEqual([false, false, false, true])
+    expect(() => of('1')).toThrow("WEBHOOK_ALLOW_PRIVATE is '1': it must be true or false")
+  })
+
+  test('SMTP_URL and MAIL_FROM: both or neither, and nothing that tells the password', () => {
+    const [url, from] = ['smtps://me%40a.example:p%3Aw@mail.example', 'billing@tally.example']
+    const login = { user: 'me@a.example', password: 'p:w' }
+    expect([mailOf({}), mailOf({ SMTP_URL: '', MAIL_FROM: '' })]).toEqual([undefined, undefined])
+    expect(mailOf({ SMTP_URL: url, MAIL_FROM: from })).toEqual({
+      host: 'mail.example',
+      port: 465,
+      tls: true,
+      login,
+      from,
+    })
+    expect(() => mailOf({ SMTP_URL: url })).toThrow('MAIL_FROM is not set: mail needs SMTP_URL and MAIL_FROM')
+    expect(() => mailOf({ MAIL_FROM: from })).toThrow('SMTP_URL is not set: mail needs SMTP_URL and MAIL_FROM')
   })
 
   test('BILLING_CRON', () => {

@@ -10,6 +10,7 @@ import {
   freePort,
   startEmbeddedPostgres,
 } from '../../../ops/embedded/postgres.ts'
+import { programArgs } from '../../support/compiled.ts'
 import { type TempFolder, tempFolder } from '../../support/temp-folder.ts'
 
 let folder: TempFolder
@@ -40,7 +41,7 @@ async function start(): Promise<EmbeddedPostgres> {
 /** Another process that starts it and is killed at once. */
 async function startAndBeKilled(): Promise<{ url: string; adopted: boolean }> {
   const script = join(import.meta.dirname, 'start-postgres.ts')
-  const child = spawn(process.execPath, ['--import', 'tsx', script, dataFolder], {
+  const child = spawn(process.execPath, [...programArgs(script), dataFolder], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let output = ''

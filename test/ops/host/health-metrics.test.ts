@@ -12,7 +12,7 @@ test('alive is not ready: readiness asks every check and says which part stands 
   let lag = 5
   serveHealth(app, {
     logger,
-    timeoutMs: 30,
+    timeoutMs: 30_000,
     checks: [
       { name: 'postgres', check: async () => ({ ok: true }) },
       { name: 'pump', check: async () => ({ ok: lag === 0, detail: `lag ${lag}` }) },

@@ -54,9 +54,11 @@ function addFailures(to: App): void {
     constraint: () => Object.assign(new Error(CANARY), { code: '23505' }),
   }
   for (const [name, make] of Object.entries(failures)) {
-    to.get(`/fail/${name}`, { config: { permission: 'public' } }, async () => {
+    const fail = async () => {
       throw make()
-    })
+    }
+    to.get(`/fail/${name}`, { config: { permission: 'public' } }, fail)
+    to.get(`/promised/${name}`, { config: { permission: 'public', failsAs: 'billing_calculation_failed' } }, fail)
   }
 }
 
@@ -276,4 +278,16 @@ describe('failures', () => {
       expect(JSON.stringify(line)).toContain(CANARY)
     },
   )
+  test.each([
+    ['unforeseen', 500, 'billing_calculation_failed'],
+    ['text', 500, 'billing_calculation_failed'],
+    ['calculation', 500, 'billing_calculation_failed'],
+    ['postgres', 503, 'unavailable'],
+    ['overloaded', 503, 'overloaded'],
+    ['problem', 429, 'quota_exceeded'],
+  ])('HC-3: on a route that promised a code for its 500s, %s is %d %s', async (name, status, code) => {
+    const { body, text } = await get(`/promised/${name}`)
+    expect(body).toMatchObject({ status, code, ...(status < 500 ? {} : { instance: 'urn:uuid:a-request' }) })
+    expect(text).not.toContain(CANARY)
+  })
 })

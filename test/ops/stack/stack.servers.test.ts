@@ -9,6 +9,7 @@ import { Kafka, logLevel } from 'kafkajs'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Stack, startStack } from '../../../ops/stack/stack.ts'
+import { programArgs } from '../../support/compiled.ts'
 
 /** Where this file's stacks lie, so that what they leave behind is found. */
 const home = mkdtempSync(join(tmpdir(), 'tallyline-stack-test-'))
@@ -171,10 +172,9 @@ type Command = {
 function spawnCommand(env: Record<string, string> = {}): Command {
   const folder = mkdtempSync(join(home, 'tmp-'))
   const main = fileURLToPath(new URL('./run-stack.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import', 'tsx', main], {
+  const child = spawn(process.execPath, programArgs(main), {
     detached: true,
-    // tsx keeps its own cache in TMPDIR; it is not the stack's.
-    env: { ...process.env, TSX_DISABLE_CACHE: '1', ...env, TMPDIR: folder },
+    env: { ...process.env, ...env, TMPDIR: folder },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   spawned.push(child)

@@ -4,6 +4,7 @@ import { dirtyShards, startRun, writeHeads, writeRollup } from '../../../aggrega
 import { runNumber } from '../../../aggregator/rebuild/rebuild.ts'
 import { withUsage } from '../../../schemas/clickhouse/exact-usage.clickhouse.ts'
 import { type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
+import type { Visible } from '../../../schemas/http/scope.ts'
 import { copyMeter } from '../../support/copy-meter.ts'
 import { openUsageStore } from '../../support/embedded-stores.ts'
 import { logRow, usageEvent } from '../../support/log-events.ts'
@@ -47,9 +48,13 @@ async function voidAnHourLater(): Promise<void> {
 }
 
 type Answer = { quantity: string; events: string }
-async function usageAsOf(reads: ClickHouseStore, asOfMs: number): Promise<Answer | undefined> {
+async function usageAsOf(
+  reads: ClickHouseStore,
+  asOfMs: number,
+  subjects: Visible = 'everything',
+): Promise<Answer | undefined> {
   const rows = await withUsage(reads, { tenant, meters: ['tokens'], asOfMs }, (usageOf) => {
-    const { sql, params } = usageOf({ subjects: 'everything' })
+    const { sql, params } = usageOf({ subjects })
     return reads.query<Answer>(
       `SELECT toString(sum(quantity)) AS quantity, toString(sum(events)) AS events FROM ${sql}`,
       params,
@@ -89,4 +94,32 @@ test('what is rebuilt while usage as of now is read counts once, in one reading'
   })
   expect(await usageAsOf(reads, KNOWN_UNTIL_NOW_MS)).toEqual({ quantity: '3', events: '1' })
   expect(readings()).toBe(1)
+})
+
+/** Only identities with a copy of the subject are looked at; of each of them, every copy is (decision 0021). */
+test('the first copy says whose usage it is, whichever of its copies’ subjects is asked for, rebuilt or not', async () => {
+  await openTenant()
+  const copy = (subject: string, data: object) => usageEvent('moved', { tenant, subject, data })
+  const second = logRow([copy('second', { tokens: 5 })], { knownAtMs: KNOWN_MS + HOUR_MS, offset: 2 })
+  const first = logRow([copy('first', { tokens: 4 })], { knownAtMs: KNOWN_MS, offset: 1 })
+  const answers = async () => [
+    await usageAsOf(store, KNOWN_UNTIL_NOW_MS, ['first']),
+    await usageAsOf(store, KNOWN_UNTIL_NOW_MS, ['second']),
+    await usageAsOf(store, KNOWN_UNTIL_NOW_MS, ['first', 'second', 'nobody']),
+  ]
+  const [four, five, nothing] = [
+    { quantity: '4', events: '1' },
+    { quantity: '5', events: '1' },
+    { quantity: '0', events: '0' },
+  ]
+  // What was known later is stored first, alone.
+  await insertRecords(store, `log-${tenant}`, [second])
+  expect(await answers()).toEqual([nothing, five, five])
+  await insertRecords(store, `log-${tenant}`, [first])
+  expect(await answers()).toEqual([four, nothing, four])
+  // The same record stored again is another row until parts merge.
+  await insertRecords(store, `log-${tenant}`, [first, second])
+  expect(await answers()).toEqual([four, nothing, four])
+  await rebuild()
+  expect(await answers()).toEqual([four, nothing, four])
 })

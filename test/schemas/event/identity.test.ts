@@ -6,6 +6,7 @@ import {
   type Identity,
   identityKey,
   idTimeMs,
+  locate,
   partitionOf,
   SHARD_SLICE_MS,
   shardClosesAtMs,
@@ -68,6 +69,20 @@ describe('the time inside an id', () => {
   })
 })
 
+test('a text is a UUIDv7 if its expression says so, however near to one it comes', () => {
+  const expression = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/i
+  const change = fc.tuple(fc.nat(35), fc.constantFrom(...'0789abcgGFB-:`@/é'))
+  fc.assert(
+    fc.property(anyTime, fc.array(change, { maxLength: 3 }), (ms, changes) => {
+      const letters = [...uuidAt(ms)]
+      for (const [place, letter] of changes) letters[place] = letter
+      const id = letters.join('')
+      const timeMs = expression.test(id) ? Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16) : -1
+      expect(idTimeMs(id)).toBe(timeMs >= from2020 && timeMs < to2100 ? timeMs : undefined)
+    }),
+  )
+})
+
 describe('a shard is a function of the identity alone, so all copies lie in one (invariant 1)', () => {
   test('ids of one ten-second slice share a shard, which closes when the slice ends', () => {
     fc.assert(
@@ -126,6 +141,23 @@ describe('a partition', () => {
     )
   })
 
+  test('is the published hash of the key, whatever was asked for before, beyond ASCII too', () => {
+    const some = fc.array(
+      fc.tuple(fc.constantFrom(1, 2), fc.constantFrom('a', 'b', 'é'), fc.oneof(anyText, fc.string({ minLength: 300 }))),
+      { maxLength: 8 },
+    )
+    const texts = fc.oneof(some, fc.array(fc.tuple(fc.nat(), anyText, fc.string({ unit: 'grapheme' }))))
+    fc.assert(
+      fc.property(texts, (identities) => {
+        for (const [tenant, source, id] of identities) {
+          const one = { tenant, source, id }
+          expect(partitionOf(one, 2 ** 32)).toBe(publishedHash(identityKey(one)))
+          expect(locate(one, 2 ** 32)).toMatchObject({ key: identityKey(one), partition: partitionOf(one, 2 ** 32) })
+        }
+      }),
+    )
+  })
+
   test('one tenant is spread over all partitions, ids of one moment too', () => {
     const counts = [0, 0, 0, 0]
     for (let n = 0; n < 4_000; n++) {
@@ -140,6 +172,17 @@ describe('a partition', () => {
     expect(shards.size).toBe(1_024)
   })
 })
+
+/** FNV-1a and MurmurHash3's finalizer as they are published: records that are in the log lie where it says. */
+function publishedHash(key: string): number {
+  const utf8 = Buffer.from(key)
+  let hash = 0x811c9dc5
+  for (const byte of utf8.length === key.length ? utf8 : Buffer.from(utf8.toString('hex')))
+    hash = Math.imul(hash ^ byte, 0x01000193)
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (hash ^ (hash >>> 16)) >>> 0
+}
 
 test('different identities have different keys, whatever their parts hold', () => {
   fc.assert(

@@ -66,6 +66,21 @@ describe('a batch', () => {
     )
   })
 
+  test('of events that are alike in part, in any order, is what they are', () => {
+    const few = (values: readonly string[]) => fc.constantFrom(...values)
+    const alike = fc.record({
+      ...{ tenant: fc.constantFrom(1, 2 ** 31 - 1), source: few(['', 'a', 'é']), id: few(['1', '22', 'é', '']) },
+      ...{ shard: fc.constantFrom(0, 1, 2 ** 48), type: few(['t', 'ü', '']), subject: few(['s', 'ß', 'x'.repeat(70)]) },
+      ...{ timeMs: fc.constantFrom(0, 2 ** 40), timeGiven: fc.boolean() },
+      data: few(['{}', `"${'y'.repeat(1_100)}"`, `"${'é'.repeat(1_100)}"`, `"${'é'.repeat(60)}"`]),
+    })
+    fc.assert(
+      fc.property(fc.array(alike, { maxLength: 60 }), (some) => {
+        expect(decodeBatch(encodeBatch(some.map(encodeEvent)))).toEqual(some)
+      }),
+    )
+  })
+
   test('of no events is a batch, too', () => {
     expect(decodeBatch(encodeBatch([]))).toEqual([])
   })

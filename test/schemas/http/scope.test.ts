@@ -23,9 +23,9 @@ test('a subject is seen if it was asked for and may be seen; everybody, only by 
   )
 })
 
-test('what a key with a scope may hold only reads, inside one tenant', () => {
+test('what a key with a scope may hold reads, or sets quota aside, inside one tenant', () => {
   for (const permission of SCOPED_PERMISSIONS) {
-    expect(permission).toMatch(/^billing:(usage|meters):read$/)
+    expect(permission).toMatch(/^billing:((usage|meters|quotas):read|quotas:consume)$/)
     expect(OPERATOR_PERMISSIONS).not.toContain(permission)
   }
 })

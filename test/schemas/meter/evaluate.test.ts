@@ -59,6 +59,24 @@ describe('the property that a meter sums', () => {
     expect(read(value)).toBeUndefined()
   })
 
+  test.each([
+    [-1, '-1'],
+    ['-0.000000000001', '-0.000000000001'],
+    [-0.5, '-0.5'],
+    [-1e15, '-1000000000000000'],
+    ['-99999999999999999999999999.999999999999', '-99999999999999999999999999.999999999999'],
+    ['-0', '0'],
+    [5, '5'],
+    [-0, undefined],
+    [-1e26, undefined],
+    ['-1e3', undefined],
+    ['--1', undefined],
+    ['+1', undefined],
+  ])('%j counts %s where a value may be negative', (value, expected) => {
+    const quantity = numberAt({ a: { b: value } }, ['a', 'b'], true)
+    expect(quantity?.toFixed().replace(/(\.\d*?)0+$/, '$1')).toBe(expected)
+  })
+
   test('what is absent counts 0: a missing key, a path through a text or a list, a name that every object has', () => {
     for (const [data, path] of [
       [{}, ['a']],
@@ -114,6 +132,21 @@ describe('an expression', () => {
   ])('%s of %j is no quantity, and the property at fault is named if it is one', (text, data, path) => {
     expect(evaluate(text, data)).toBeUndefined()
     expect(faultyPath(parseValue(text), data) ?? []).toEqual(path)
+  })
+
+  test.each([
+    ['a - b', { a: 1, b: 2 }, '-1'],
+    ['a / b', { a: 1, b: -3 }, '-0.333333333333'],
+    ['a / b', { a: -6, b: -3 }, '2'],
+    ['a * b', { a: -3, b: 0 }, '0'],
+    ['a / b', { a: 0, b: -3 }, '0'],
+    ['a / b', { a: '-0.000000000001', b: 2 }, '0'],
+    ['a * b', { a: '-99999999999999999999999999', b: 2 }, undefined],
+    ['a + b', { a: -1, b: 'much' }, undefined],
+  ])('%s of %j is %s where it may be negative: cut towards 0', (text, data, expected) => {
+    const value = evaluatorOf(parseValue(text), true)(data)
+    expect(value === undefined ? undefined : String(value)).toBe(expected)
+    expect(Object.is(value, -0)).toBe(false)
   })
 
   test('comes to what exact fractions come to, where nothing is cut before the end', () => {

@@ -5,7 +5,7 @@ import {
   type Cadence,
   calendarMonthStart,
   floorToMinute,
-  type Interval,
+  INTERVALS,
   periodAt,
   periodBoundary,
   periodsBetween,
@@ -13,6 +13,9 @@ import {
   type Window,
   windowStarts,
 } from '../../../schemas/time/period.ts'
+import { ODD_ZONES } from '../../support/odd-zones.ts'
+import { runs } from '../../support/runs.ts'
+import { clockOf, countedBoundary } from './counted-boundary.ts'
 
 const at = (text: string) => Date.parse(text)
 const iso = (ms: number) => new Date(ms).toISOString().replace(':00.000Z', 'Z')
@@ -21,14 +24,9 @@ const MINUTE_MS = 60_000
 const HOUR_MS = 3_600_000
 const DAY_MS = 86_400_000
 
-const ZONES = [
-  ...['UTC', 'America/New_York', 'Europe/London', 'America/Juneau', 'America/St_Johns', 'America/Havana'],
-  ...['America/Santiago', 'Africa/Cairo', 'Africa/Casablanca', 'Asia/Beirut', 'Asia/Kathmandu', 'Asia/Kolkata'],
-  ...['Australia/Eucla', 'Australia/Lord_Howe', 'Pacific/Chatham', 'Pacific/Apia', 'Antarctica/Troll'],
-]
-const zone = fc.constantFrom(...ZONES)
+const zone = fc.constantFrom(...ODD_ZONES)
 const instant = fc.integer({ min: at('2008-01-01T00:00Z'), max: at('2045-01-01T00:00Z') })
-const interval = fc.constantFrom<Interval>('day', 'week', 'month', 'year')
+const interval = fc.constantFrom(...INTERVALS)
 const cadence = fc.record({ interval, every: fc.integer({ min: 1, max: 14 }) })
 
 describe('boundaries from the original anchor (billing-rules, Periods)', () => {
@@ -182,6 +180,36 @@ describe('periods of a subscription', () => {
     expect(iso(periodAt(quarterly, schedule.startMs)!.endMs)).toBe('2024-04-01T00:00Z')
   })
 
+  test('calendar quarters begin in January, April, July and October, half years in January and July', () => {
+    const startMs = at('2024-05-31T10:20Z')
+    const starts = (rule: Cadence) =>
+      shown({ ...schedule, ...rule, alignment: 'calendar', startMs }, '2024-05-01T00:00Z', '2025-05-01T00:00Z').map(
+        ([, start]) => String(start).slice(0, 10),
+      )
+    expect(starts({ interval: 'quarter', every: 1 })).toEqual([
+      ...['2024-05-31', '2024-07-01', '2024-10-01', '2025-01-01', '2025-04-01'],
+    ])
+    expect(starts({ interval: 'quarter', every: 2 })).toEqual(['2024-05-31', '2024-10-01', '2025-04-01'])
+    expect(starts({ interval: 'half_year', every: 1 })).toEqual(['2024-05-31', '2024-07-01', '2025-01-01'])
+    const half = { ...schedule, ...monthly, interval: 'half_year', alignment: 'calendar', startMs } as const
+    expect(iso(periodAt(half, startMs)!.wholeStartMs)).toBe('2024-01-01T00:00Z')
+  })
+
+  test('a quarter is three months and a half year six, from any anchor', () => {
+    fc.assert(
+      fc.property(instant, zone, fc.integer({ min: 1, max: 5 }), fc.nat(40), (anchorMs, inZone, every, n) => {
+        for (const [interval, months] of [
+          ['quarter', 3],
+          ['half_year', 6],
+        ] as const) {
+          const asMonths = periodBoundary(anchorMs, { interval: 'month', every: months * every }, inZone, n)
+          expect(periodBoundary(anchorMs, { interval, every }, inZone, n)).toBe(asMonths)
+        }
+      }),
+      { numRuns: runs(300) },
+    )
+  })
+
   test('no period for an end at or before the start; an endless range is refused after 10,000', () => {
     expect(shown({ ...schedule, endMs: schedule.startMs }, '2000-01-01T00:00Z', '2100-01-01T00:00Z')).toEqual([])
     expect(() => [
@@ -206,7 +234,7 @@ describe('periods of a subscription', () => {
         }
         expect(expectedStartMs).toBeGreaterThanOrEqual(toMs)
       }),
-      { numRuns: 300 },
+      { numRuns: runs(300) },
     )
   })
 
@@ -334,52 +362,10 @@ describe('windows of usage', () => {
   })
 })
 
-const clocks = new Map<string, Intl.DateTimeFormat>()
-function clockOf(timeZone: string): Intl.DateTimeFormat {
-  const clock =
-    clocks.get(timeZone) ?? new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short', timeStyle: 'short' })
-  clocks.set(timeZone, clock)
-  return clock
-}
-
 function repeats(clock: Intl.DateTimeFormat, ms: number, label: number): boolean {
   const shown = clock.format(ms).slice(0, label)
   for (let back = 1; back <= 180; back += 1) {
     if (clock.format(ms - back * MINUTE_MS).slice(0, label) === shown) return true
   }
   return false
-}
-
-/** Second implementation: counts days and months one at a time, then searches the minute at which a clock shows it. */
-function countedBoundary(anchorMs: number, { interval: unit, every }: Cadence, inZone: string, n: number): number {
-  const clock = clockOf(inZone)
-  const anchor = clock.format(anchorMs)
-  let [year, month, day] = anchor.split(/\D/).map(Number) as [number, number, number]
-  const lengthOf = (y: number, m: number) => {
-    if (m !== 2) return [4, 6, 9, 11].includes(m) ? 30 : 31
-    return (y % 4 === 0 && y % 100 !== 0) || y % 400 === 0 ? 29 : 28
-  }
-  const addMonth = () => {
-    month += 1
-    if (month === 13) [year, month] = [year + 1, 1]
-  }
-  for (let step = 0; step < n * every * (unit === 'week' ? 7 : unit === 'year' ? 12 : 1); step += 1) {
-    if (unit === 'month' || unit === 'year') addMonth()
-    else if (day < lengthOf(year, month)) day += 1
-    else {
-      day = 1
-      addMonth()
-    }
-  }
-  day = Math.min(day, lengthOf(year, month))
-  const two = (value: number) => String(value).padStart(2, '0')
-  const wanted = `${year}-${two(month)}-${two(day)} ${anchor.slice(11)}`
-  const asUtc = Date.parse(`${wanted.replace(' ', 'T')}:00Z`)
-  for (let ms = asUtc - 16 * HOUR_MS; ms <= asUtc + 16 * HOUR_MS; ms += 15 * MINUTE_MS) {
-    if (clock.format(ms) === wanted) return ms
-  }
-  for (let ms = asUtc - 16 * HOUR_MS; ms <= asUtc + 16 * HOUR_MS; ms += MINUTE_MS) {
-    if (clock.format(ms) >= wanted) return ms
-  }
-  throw new Error(`no clock of ${inZone} shows ${wanted} or later`)
 }

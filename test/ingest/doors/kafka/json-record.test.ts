@@ -25,6 +25,9 @@ describe('the Kafka binding of CloudEvents', () => {
     expect(await read(JSON.stringify(data), { ...binary, 'content-type': 'application/json' })).toEqual({
       events: [event],
     })
+    expect(await read(JSON.stringify(data), { ...binary, ce_tallyhold: 'hold-1' })).toEqual({
+      events: [{ ...event, tallyhold: 'hold-1' }],
+    })
     expect(await read('', binary), 'without data it is refused later, as at any door').toMatchObject({
       events: [{ id: 'a' }],
     })

@@ -18,6 +18,7 @@ import { decodeBatch } from '../../../../schemas/event/usage-batch.avro.ts'
 import { withTenant } from '../../../../schemas/postgres/tenant.postgres.ts'
 import { type EmbeddedLog, openEmbeddedLog } from '../../../support/embedded-stores.ts'
 import { cloudEvent, LLM_SCHEMA } from '../../../support/metering.ts'
+import { quotaLimit } from '../../../support/quota-limit.ts'
 import { createTestDatabase, type TestDatabase } from '../../../support/test-database.ts'
 
 const NOW = Date.UTC(2026, 10, 20, 12)
@@ -68,7 +69,7 @@ beforeEach(async () => {
   deps = {
     pool,
     accept: {
-      config: createConfigCache({ pool, now }),
+      config: createConfigCache({ pool, now, defaultPlan: 'basic' }),
       batcher,
       partitions: log.writer.partitions,
       quota: log.quota,
@@ -144,7 +145,7 @@ describe('a portion of a Kafka input', () => {
   })
 
   test('what the quota refuses is listed too: nobody is told otherwise', async () => {
-    const limit = { meter: 'tokens', period: 'month', limitMicro: 5_000_000n } as const
+    const limit = quotaLimit({ meter: 'tokens', limitMicro: 5_000_000n })
     const meter = {
       slug: 'tokens',
       eventType: 'llm.request',
@@ -156,10 +157,10 @@ describe('a portion of a Kafka input', () => {
     const config = {
       ...plain,
       metersOfType: new Map([['llm.request', [edgeMeterOf({ ...meter, fromMs: 0, untilMs: null })]]]),
-      limitsOfSubject: new Map([['customer-1', [limit]]]),
+      limitsOf: () => [limit],
     }
     const loadCounters: TakeDeps['accept']['loadCounters'] = async (counters) => {
-      for (const counter of counters) await log.quota.load(counter, 0n, NOW)
+      for (const counter of counters) await log.quota.load([{ counter, usedMicro: 0n }], NOW)
     }
     const cache = { ...deps.accept.config, get: async () => config, atLeast: async () => config }
     deps = { ...deps, accept: { ...deps.accept, config: cache, loadCounters } }

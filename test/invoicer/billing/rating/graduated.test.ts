@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { checkPrice } from '../../../../invoicer/billing/rating/check-price.ts'
 import { rateGraduated } from '../../../../invoicer/billing/rating/graduated.ts'
-import { checkPrice, type GraduatedPrice, type Tier } from '../../../../invoicer/billing/rating/price.ts'
+import type { GraduatedPrice, Tier } from '../../../../invoicer/billing/rating/price.ts'
 import { parseQuantity, quantityOfInteger } from '../../../../schemas/quantity.ts'
 
 const graduated = (...tiers: [upTo: string | null, unitAmount: string, flatAmount?: string][]): GraduatedPrice => ({

@@ -5,7 +5,7 @@ import { runBilling } from '../../../../invoicer/billing/run/run-billing.ts'
 import { listUnfinishedRuns, progressInPostgres } from '../../../../invoicer/billing/run/runs.postgres.ts'
 import { type Progress, RUN_STEPS, type RunStep } from '../../../../invoicer/billing/run/steps.ts'
 import { createTestDatabase, type TestDatabase } from '../../../support/test-database.ts'
-import { createWorld, DECEMBER, JANUARY, NOVEMBER, summary, type World } from '../../support/world.ts'
+import { createWorld, DECEMBER, JANUARY, NOVEMBER, summary, TOO_MUCH, type World } from '../../support/world.ts'
 
 const HOUR_MS = 3_600_000
 const NAMES = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
@@ -28,7 +28,7 @@ async function busyWorld(): Promise<World> {
     world.use(name, 'context_tokens', String(1_000_000 * (index + 1)), NOVEMBER)
     world.use(name, 'generated_tokens', '150000', DECEMBER)
   }
-  world.use('f', 'context_tokens', '-100000000', NOVEMBER)
+  world.use('f', 'context_tokens', TOO_MUCH, NOVEMBER)
   return world
 }
 

@@ -1,0 +1,79 @@
+import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
+import { isCurrency } from '../../../schemas/money.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import type { Interval } from '../../../schemas/time/period.ts'
+import type { AgreedPrice, PlanContent } from './plan.ts'
+import { existingMeters } from './plans.postgres.ts'
+
+/** What is wrong with a price, as JSON pointers into it. Rating knows; it lies above agreements, so it is handed in. */
+export type CheckPrice<Price extends AgreedPrice> = (price: Price) => ProblemError[]
+
+/** A period is ten years long at most; of what is counted by days, 366 of them. */
+const MAX_EVERY: Record<Interval, number> = { day: 366, week: 366, month: 120, quarter: 40, half_year: 20, year: 10 }
+
+/**
+ * Comes before anything else is done with the content: what is no price may be nested as deeply as it likes, which its
+ * hash could not follow.
+ * @throws Problem invalid_request.
+ */
+export function refusePrices<Price extends AgreedPrice>(
+  { charges }: PlanContent<Price>,
+  checkPrice: CheckPrice<Price>,
+): void {
+  const errors = charges.flatMap(({ price }, index) =>
+    checkPrice(price).map(({ path: pointer, message }) => ({
+      path: `charges.${index}.price${pointer.replaceAll('/', '.')}`,
+      message,
+    })),
+  )
+  if (errors.length > 0) throw new Problem('invalid_request', 'A price of the plan is not valid.', { errors })
+}
+
+/** What is wrong with content beside its prices; empty when it can be billed. Its meters are kept until the commit. */
+export async function checkContent(tx: TenantTransaction, content: PlanContent): Promise<ProblemError[]> {
+  const meters = content.charges.flatMap((charge) => charge.meter ?? [])
+  const known = await existingMeters(tx, meters)
+  return [...checkPlan(content), ...content.charges.flatMap((_, index) => checkCharge(content, index, known))]
+}
+
+/** What decides about periods, how they are cut and whose money it is stays the same in all versions of a plan. */
+export function checkSameTerms(stored: PlanContent, content: PlanContent): ProblemError[] {
+  return (['currency', 'interval', 'every', 'alignment', 'prorationBasis'] as const)
+    .filter((name) => stored[name] !== content[name])
+    .map((name) => ({
+      path: name === 'prorationBasis' ? 'proration_basis' : name,
+      message: `This is ${JSON.stringify(stored[name])} in every version of the plan: make a plan with another key.`,
+    }))
+}
+
+function checkPlan({ currency, interval, every }: PlanContent): ProblemError[] {
+  const errors: ProblemError[] = []
+  if (!isCurrency(currency)) {
+    errors.push({ path: 'currency', message: 'This is not an active ISO 4217 currency.' })
+  }
+  if (every > MAX_EVERY[interval]) {
+    errors.push({ path: 'every', message: `Of the interval ${interval} this is ${MAX_EVERY[interval]} at most.` })
+  }
+  return errors
+}
+
+function checkCharge({ charges }: PlanContent, index: number, knownMeters: ReadonlySet<string>): ProblemError[] {
+  const charge = charges[index]
+  if (charge === undefined) return []
+  const path = `charges.${index}`
+  const errors: ProblemError[] = []
+  if (charges.findIndex((other) => other.key === charge.key) < index) {
+    errors.push({ path: `${path}.key`, message: 'Another charge of the plan has this key.' })
+  }
+  const flat = charge.price.model === 'flat'
+  if (flat && charge.meter !== null) {
+    errors.push({ path: `${path}.meter`, message: 'A flat price has no meter.' })
+  }
+  if (!flat && charge.meter === null) {
+    errors.push({ path: `${path}.meter`, message: `A ${charge.price.model} price needs a meter.` })
+  }
+  if (charge.meter !== null && !knownMeters.has(charge.meter)) {
+    errors.push({ path: `${path}.meter`, message: `There is no meter ${JSON.stringify(charge.meter)}.` })
+  }
+  return errors
+}

@@ -1,0 +1,128 @@
+import { Problem } from '../../../schemas/http/problem.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { floorToMinute } from '../../../schemas/time/period.ts'
+import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import type { Means } from '../../transaction.ts'
+import { goesOn, type SubscriptionState, stateAfter } from './lifecycle.ts'
+import { phaseAt, trialEndOf } from './phases.ts'
+import { refuseOverlap } from './refuse-overlap.ts'
+import { periodEnd, wholeEndOf } from './running-period.ts'
+import type { Subscription, Terms } from './subscription.ts'
+import { type Changeable, lockSubscription, lockSubscriptionsOf, storeChange } from './subscriptions.postgres.ts'
+
+/**
+ * When it ends: with the period that runs, or its trial if that ends before, or at once, at the whole minute; `null` takes
+ * a cancellation back.
+ */
+export type Cancel = 'period_end' | 'now' | null
+
+/**
+ * Cancels, or takes that back. What was used up to the end is billed when the last period is due, and a fee for the part
+ * of the period that was served. The same again changes nothing. A run that is rating the subscription meanwhile finds
+ * that its end moved, and rates it again.
+ * @throws Problem not_found; illegal_state for an ended subscription, and where the end of a cancellation that is
+ * taken back has come; conflict if another subscription has taken its place behind that.
+ */
+export async function cancelSubscription(
+  tx: TenantTransaction,
+  idOrKey: string,
+  cancel: Cancel,
+  means: Means,
+): Promise<Subscription> {
+  const found = await lockSubscription(tx, idOrKey)
+  if (found === undefined) throw new Problem('not_found', 'There is no subscription with this id or external key.')
+  const nowMs = means.now()
+  const { subscription } = found
+  const changed = cancel === null ? takenBack(found, nowMs) : cancelled(found, cancel, nowMs)
+  if (isSame(subscription, changed)) return subscription
+  await storeChange(tx, changed)
+  if (cancel === null) await refuseTaken(tx, changed)
+  await tell(tx, subscription, changed, means, nowMs)
+  return changed
+}
+
+function cancelled({ subscription, contract }: Changeable, cancel: 'period_end' | 'now', nowMs: number): Subscription {
+  const state = stateAfter(subscription.state, 'cancel')
+  // The same again changes nothing, also later.
+  if (hasCome(subscription, nowMs)) return subscription
+  const wantedMs = endOf(subscription, contract, cancel, nowMs)
+  // Never later than it ends already: that would have to be taken back.
+  return endingAt(subscription, contract, Math.min(wantedMs, subscription.endMs ?? wantedMs), state)
+}
+
+function takenBack({ subscription, contract }: Changeable, nowMs: number): Subscription {
+  if (goesOn(subscription.state)) return subscription
+  const state = stateAfter(hasCome(subscription, nowMs) ? 'ended' : subscription.state, 'take_back')
+  return endingAt(subscription, contract, contract.endMs, state)
+}
+
+function hasCome({ endMs }: Subscription, nowMs: number): boolean {
+  return endMs !== null && endMs <= nowMs
+}
+
+/** Another subscription may have been created behind the end that is taken back. */
+async function refuseTaken(tx: TenantTransaction, subscription: Subscription): Promise<void> {
+  await lockSubscriptionsOf(tx, subscription.customerId)
+  await refuseOverlap(tx, subscription)
+}
+
+/** One that has not begun never begins. */
+function endOf(subscription: Subscription, contract: Terms, cancel: 'period_end' | 'now', nowMs: number): number {
+  if (nowMs < contract.startMs) return contract.startMs
+  if (cancel === 'now') return floorToMinute(nowMs)
+  const { phases } = subscription
+  const trialEndMs = phaseAt(phases, nowMs).kind === 'trial' ? trialEndOf(phases) : null
+  return Math.min(periodEnd(subscription, contract, nowMs), trialEndMs ?? Number.POSITIVE_INFINITY)
+}
+
+/** Its next period is cut by the end, or whole again; with nothing left to bill it has ended. */
+function endingAt(
+  subscription: Subscription,
+  contract: Terms,
+  endMs: number | null,
+  state: SubscriptionState,
+): Subscription {
+  const { nextPeriod } = subscription
+  if (nextPeriod === null || (endMs !== null && endMs <= nextPeriod.startMs)) {
+    // What is invoiced already stays in it, though the clock of whoever invoiced it was ahead.
+    return { ...subscription, endMs: nextPeriod?.startMs ?? endMs, nextPeriod: null, state: stateAfter(state, 'end') }
+  }
+  const wholeEndMs = wholeEndOf(subscription, nextPeriod, contract)
+  const next = { startMs: nextPeriod.startMs, endMs: Math.min(wholeEndMs, endMs ?? wholeEndMs) }
+  return { ...subscription, endMs, nextPeriod: next, state }
+}
+
+function isSame(one: Subscription, other: Subscription): boolean {
+  return (
+    one.state === other.state &&
+    one.endMs === other.endMs &&
+    one.nextPeriod?.startMs === other.nextPeriod?.startMs &&
+    one.nextPeriod?.endMs === other.nextPeriod?.endMs
+  )
+}
+
+async function tell(
+  tx: TenantTransaction,
+  before: Subscription,
+  after: Subscription,
+  means: Means,
+  nowMs: number,
+): Promise<void> {
+  const { id: subscriptionId, customerId, state } = after
+  const textOf = (ms: number | null) => (ms === null ? null : new Date(ms).toISOString())
+  const end = textOf(after.endMs)
+  const changes = [
+    {
+      change: goesOn(state) ? 'cancellation_taken_back' : 'cancelled',
+      state,
+      end,
+      end_before: textOf(before.endMs),
+    },
+    // As a run says it where a last period is to be billed.
+    ...(state === 'ended' ? [{ change: 'ended', state, end }] : []),
+  ]
+  const events = changes.map((data) => {
+    return { id: means.newId(), event: 'subscription.updated' as const, customerId, subscriptionId, data }
+  })
+  await insertBillingEvents(tx, events, nowMs)
+}

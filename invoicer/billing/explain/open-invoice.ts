@@ -1,0 +1,104 @@
+import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
+import { parseQuantity } from '../../../schemas/quantity.ts'
+import type { Transact } from '../../transaction.ts'
+import type { ToRate } from '../due.ts'
+import type { Invoice, InvoiceLine } from '../invoices/invoice.ts'
+import { readInvoice } from '../invoices/read-invoice.ts'
+import { listToRate } from '../preview/to-rate.postgres.ts'
+import { loadPlans } from '../run/billable-plans.ts'
+import type { PlanOf } from '../run/rate-chunk.ts'
+import { planIdsOf } from '../shares.ts'
+import type { MeteredUsage } from '../usage.ts'
+import type { LineUsage } from './line-usage.ts'
+import { costOfAdjustment, possiblePeriods, type Recomputed, recompute, type StoredCost } from './recompute-line.ts'
+import { findInvoiceIds, hasNumberBefore, type LineOrigin, lineOrigins } from './stored-invoice.postgres.ts'
+
+/** An invoice with all that its lines can be explained from. */
+export type OpenedInvoice = {
+  invoice: Invoice
+  subscription: ToRate
+  lines: OpenedLine[]
+  hasNumberBefore: boolean
+}
+export type OpenedLine = {
+  line: InvoiceLine
+  origin: LineOrigin
+  /** What plan and usage are to come to; undefined where neither made it. */
+  cost: StoredCost | undefined
+  /** That once more, or why its plan cannot be rated; undefined where the plan makes no such line. */
+  recomputed: Recomputed | Problem | undefined
+  /** What was counted for it; undefined for what needs no counting. */
+  asked: LineUsage | undefined
+}
+
+/** @throws Problem not_found; invalid_request for a number that several legal entities gave. */
+export async function openInvoice(transact: Transact, tenantId: TenantId, idOrNumber: string): Promise<OpenedInvoice> {
+  const found = await transact(tenantId, async (tx) => {
+    const [id, ...others] = await findInvoiceIds(tx, idOrNumber)
+    if (others.length > 0) throw new Problem('invalid_request', 'Several invoices have this number: give an id.')
+    // One that is not there is told as it is by its id.
+    const invoice = await readInvoice(tx, id ?? idOrNumber)
+    const [subscription] = await listToRate(tx, [invoice.subscriptionId])
+    if (subscription === undefined) throw new Problem('not_found', 'There is no subscription to this invoice.')
+    const origins = await lineOrigins(tx, invoice.id)
+    return { invoice, subscription, origins, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
+  })
+  const { invoice, subscription, origins } = found
+  const planIds = [...planIdsOf(subscription), ...origins.map(({ planId }) => planId)]
+  const planOf = await loadPlans(transact, tenantId, new Map(), planIds)
+  const lines = invoice.lines.flatMap((line) => {
+    const origin = origins.find(({ index }) => index === line.index)
+    return origin ? [openLine(invoice, subscription, line, origin, planOf)] : []
+  })
+  return { invoice, subscription, lines, hasNumberBefore: found.hasNumberBefore }
+}
+
+/** @throws Problem not_found. */
+export function lineOf({ lines }: OpenedInvoice, index: number): OpenedLine {
+  const line = lines.find((one) => one.line.index === index)
+  if (line === undefined) throw new Problem('not_found', `The invoice has no line ${index}: the first one is 0.`)
+  return line
+}
+
+function openLine(
+  invoice: Invoice,
+  subscription: ToRate,
+  line: InvoiceLine,
+  origin: LineOrigin,
+  planOf: PlanOf,
+): OpenedLine {
+  const cost = costOf(invoice, line, origin)
+  if (cost === undefined) return { line, origin, cost, recomputed: undefined, asked: undefined }
+  const { terms, subjects } = subscription
+  const billed = { startMs: origin.billedStartMs, endMs: origin.billedEndMs }
+  const recomputed = recompute(cost, subscription, possiblePeriods(terms, billed), planOf)
+  const { meter, periodStartMs: startMs, periodEndMs: endMs } = line
+  const isKnown = recomputed !== undefined && !(recomputed instanceof Problem)
+  const times = isKnown ? recomputed.parts : [{ startMs, endMs }]
+  const averagedOverMs = isKnown ? recomputed.period.endMs - recomputed.period.startMs : undefined
+  const asked =
+    origin.seal && meter
+      ? { meter, subjects, times, averagedOverMs, knownBeforeMs: origin.seal.knownBeforeMs }
+      : undefined
+  return { line, origin, cost, recomputed, asked }
+}
+
+function costOf(invoice: Invoice, line: InvoiceLine, { planId }: LineOrigin): StoredCost | undefined {
+  const { chargeKey, periodStartMs: startMs, amountMinor, breakdown } = line
+  const [first, ...rest] = breakdown
+  if (first?.type === 'one_time') return undefined
+  const of = { planId, chargeKey, startMs }
+  if (first?.type === 'adjustment') return { ...of, ...costOfAdjustment(first, rest, invoice.currency) }
+  return { ...of, amountMinor, breakdown, usage: usageOf(invoice, line) }
+}
+
+/** A true-up was made from the line of its charge, and so from that line's usage. */
+function usageOf(invoice: Invoice, line: InvoiceLine): MeteredUsage | null {
+  const counted = line.usage ?? invoice.lines.find((one) => isSameCharge(one, line))?.usage ?? null
+  return counted && { ...counted, quantity: parseQuantity(counted.quantity), digest: BigInt(counted.digest) }
+}
+
+function isSameCharge(one: InvoiceLine, { chargeKey, meter, periodStartMs }: InvoiceLine): boolean {
+  return one.chargeKey === chargeKey && one.meter === meter && one.periodStartMs === periodStartMs && one.usage !== null
+}

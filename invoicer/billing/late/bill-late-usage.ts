@@ -1,0 +1,215 @@
+import type { TenantId } from '../../../schemas/http/door.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import type { Means, Transact } from '../../transaction.ts'
+import type { ToRate } from '../due.ts'
+import { listToRate } from '../preview/to-rate.postgres.ts'
+import { loadPlans, type PlanCache } from '../run/billable-plans.ts'
+import type { BillingRun } from '../run/billing-run.ts'
+import { isDataError, park } from '../run/issue-chunk.ts'
+import { planIdsOf } from '../shares.ts'
+import { type ChangedUsage, readQuantities, type UsageReader } from '../usage.ts'
+import { type GiveBack, keepDifferences } from './keep-differences.ts'
+import { type BilledCharge, listBilledCharges, lockSubscriptions } from './late.postgres.ts'
+import { keepLeft, listLeft, markBilled } from './late-left.postgres.ts'
+import { findLateSteps } from './late-steps.postgres.ts'
+import { billedInvoices, type CostNow, rateAgain, requestsOf, type Unratable, unratable } from './rate-again.ts'
+
+export type LateDeps = Means & {
+  transact: Transact
+  usage: UsageReader
+  giveBack: GiveBack
+  stopping: () => boolean
+  /** How many of these changes one transaction looks at. */
+  subjectsAtOnce?: number
+}
+
+const SUBJECTS_AT_ONCE = 200
+
+/** A change that is new, or one that runs before could not bill. */
+type Change = ChangedUsage & { isLeft: boolean }
+/** Some of the changes, and all that was left before this run. */
+type Look = { changed: readonly Change[]; left: readonly ChangedUsage[] }
+
+/**
+ * Bills the difference that usage makes which became known behind the run that billed its period: late events, voids,
+ * replacements. Without any it is one statement to each store. Each part of the subjects has one transaction, which locks
+ * the subscriptions, compares with what is billed by then, and keeps what it makes of it: a crash leaves the parts before
+ * it, and whoever repeats them, or does them at the same time, finds no difference any more. What cannot be billed is left
+ * to the next run. False when the process is to stop first.
+ */
+export async function billLateUsage(deps: LateDeps, tenantId: TenantId, run: BillingRun): Promise<boolean> {
+  const look = await lookForChanges(deps, tenantId, run)
+  const plans: PlanCache = new Map()
+  const atOnce = deps.subjectsAtOnce ?? SUBJECTS_AT_ONCE
+  for (let from = 0; from < look.changed.length; from += atOnce) {
+    if (deps.stopping()) return false
+    await billPart(deps, tenantId, run, plans, { ...look, changed: look.changed.slice(from, from + atOnce) })
+  }
+  return true
+}
+
+/** In the order of subjects. What is new of one is apart from what was left of it: between the two nothing changed. */
+async function lookForChanges(deps: LateDeps, tenantId: TenantId, run: BillingRun): Promise<Look> {
+  const { steps, left } = await deps.transact(tenantId, async (tx) => ({
+    steps: await findLateSteps(tx, run),
+    left: await listLeft(tx),
+  }))
+  const { knownBeforeMs } = run
+  const fresh = steps.length === 0 ? [] : await deps.usage.changed(tenantId, { steps, knownBeforeMs })
+  const changed = [
+    ...left.map((one): Change => ({ ...one, isLeft: true })),
+    ...fresh.map((one): Change => ({ ...one, isLeft: false })),
+  ]
+  return { changed: changed.sort((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : 0)), left }
+}
+
+async function billPart(
+  deps: LateDeps,
+  tenantId: TenantId,
+  run: BillingRun,
+  plans: PlanCache,
+  look: Look,
+): Promise<void> {
+  const { charges, subscriptions } = await deps.transact(tenantId, async (tx) => {
+    const found = await openCharges(tx, run, look.changed)
+    return { charges: found, subscriptions: await listToRate(tx, [...new Set(found.map((one) => one.subscriptionId))]) }
+  })
+  const refused: Unratable[] = []
+  if (charges.length > 0) {
+    const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
+    const invoices = billedInvoices(charges, subscriptions, planOf, refused)
+    const requests = invoices.flatMap(requestsOf)
+    const answers = await readQuantities(deps.usage, tenantId, new Date(run.knownBeforeMs), requests)
+    const costs = rateAgain(invoices, answers, refused)
+    const differ = costs.filter(({ charge, nowMinor }) => nowMinor !== billedMinor(charge))
+    const toKeep = subscriptions.filter(({ id }) => differ.some(({ charge }) => charge.subscriptionId === id))
+    refused.push(...(await keepOrRefuse(deps, tenantId, run, look, toKeep, costs)))
+  }
+  await leaveRefused(deps, tenantId, run, look, refused)
+}
+
+/**
+ * What the database refuses because of its content would be refused each time, and nobody's late usage would be billed
+ * again: then each subscription gets a transaction of its own, and answered is the one at fault.
+ */
+async function keepOrRefuse(
+  deps: LateDeps,
+  tenantId: TenantId,
+  run: BillingRun,
+  look: Look,
+  subscriptions: readonly ToRate[],
+  costs: readonly CostNow[],
+): Promise<Unratable[]> {
+  if (subscriptions.length === 0) return []
+  try {
+    await keep(deps, tenantId, run, look, subscriptions, costs)
+    return []
+  } catch (error) {
+    if (!(error instanceof Error) || !isDataError(error)) throw error
+    const [first, ...others] = subscriptions
+    if (first !== undefined && others.length === 0) {
+      const own = costs.filter(
+        ({ charge, nowMinor }) => charge.subscriptionId === first.id && nowMinor !== billedMinor(charge),
+      )
+      return [
+        unratable(
+          first,
+          own.map(({ charge }) => charge),
+          error.message,
+        ),
+      ]
+    }
+  }
+  const refused: Unratable[] = []
+  for (const one of subscriptions) refused.push(...(await keepOrRefuse(deps, tenantId, run, look, [one], costs)))
+  return refused
+}
+
+async function keep(
+  deps: LateDeps,
+  tenantId: TenantId,
+  run: BillingRun,
+  look: Look,
+  subscriptions: readonly ToRate[],
+  costs: readonly CostNow[],
+): Promise<void> {
+  const ids = new Set(subscriptions.map(({ id }) => id))
+  const own = costs.filter(({ charge }) => ids.has(charge.subscriptionId))
+  const costOf = new Map(own.map((cost) => [placeOf(cost.charge), cost]))
+  await deps.transact(tenantId, async (tx) => {
+    await lockSubscriptions(tx, [...ids])
+    // Once more, now that nobody else bills them: what they were brought to meanwhile counts.
+    const current = (await openCharges(tx, run, look.changed)).flatMap((charge): CostNow[] => {
+      const cost = costOf.get(placeOf(charge))
+      return cost === undefined ? [] : [{ ...cost, charge }]
+    })
+    await keepDifferences(tx, deps, run, current)
+  })
+}
+
+/**
+ * Leaves what cannot be billed to the next run. Its subscription is parked by the run that finds it first, so that somebody
+ * sees why; its due periods go on with the next one, whatever else comes late for what could not be billed.
+ */
+async function leaveRefused(
+  deps: LateDeps,
+  tenantId: TenantId,
+  run: BillingRun,
+  { changed, left }: Look,
+  refused: readonly Unratable[],
+): Promise<void> {
+  const subjects = subjectsOf(refused)
+  const isTheirs = ({ subject }: ChangedUsage) => subjects.has(subject)
+  const theirs = changed.filter(isTheirs)
+  const done = changed.filter(({ subject, isLeft }) => isLeft && !subjects.has(subject))
+  if (theirs.length === 0 && done.length === 0) return
+  await deps.transact(tenantId, async (tx) => {
+    const byNew = await reachedBy(
+      tx,
+      theirs.filter(({ isLeft }) => !isLeft),
+      refused,
+    )
+    const byLeft = new Set(await reachedBy(tx, left.filter(isTheirs), refused))
+    const news = byNew.filter((one) => !byLeft.has(one))
+    const again = subjectsOf(byNew)
+    await park(tx, deps, run, news, deps.now())
+    for (const isLeft of [true, false]) {
+      const kept = theirs.filter((one) => one.isLeft === isLeft && (isLeft || again.has(one.subject)))
+      await keepLeft(tx, run, kept)
+    }
+    await markBilled(tx, run, done)
+  })
+}
+
+/** Those of the refused some of whose charges these changes may have changed. */
+async function reachedBy(
+  tx: TenantTransaction,
+  changed: readonly ChangedUsage[],
+  refused: readonly Unratable[],
+): Promise<Unratable[]> {
+  if (changed.length === 0) return []
+  const reached = new Set((await listBilledCharges(tx, changed)).map(placeOf))
+  return refused.filter(({ charges }) => charges.some((charge) => reached.has(placeOf(charge))))
+}
+
+function subjectsOf(refused: readonly Unratable[]): Set<string> {
+  return new Set(refused.flatMap(({ subscription }) => subscription.subjects))
+}
+
+/** What somebody billed by more than this run knows is theirs: that run looked, or a later one will. */
+async function openCharges(
+  tx: TenantTransaction,
+  run: BillingRun,
+  changed: readonly ChangedUsage[],
+): Promise<BilledCharge[]> {
+  const charges = await listBilledCharges(tx, changed)
+  return charges.filter(({ knownBeforeMs }) => knownBeforeMs < run.knownBeforeMs)
+}
+
+function billedMinor({ linesMinor, adjustedMinor }: BilledCharge): bigint {
+  return linesMinor + adjustedMinor
+}
+
+function placeOf({ subscriptionId, chargeKey, period }: BilledCharge): string {
+  return `${subscriptionId}/${period.startMs}/${chargeKey}`
+}

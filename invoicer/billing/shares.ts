@@ -1,0 +1,114 @@
+import { Problem } from '../../schemas/http/problem.ts'
+import type { Period } from '../../schemas/time/period.ts'
+import type { Plan } from '../agreements/plans/plan.ts'
+import type { Phase } from '../agreements/subscriptions/phases.ts'
+import type { ToRate } from './due.ts'
+import type { Share } from './lines.ts'
+import type { Parts } from './proration.ts'
+import type { Price } from './rating/price.ts'
+import type { PlanOf } from './run/rate-chunk.ts'
+import { type MeteredUsage, NO_USAGE, requestOf, type UsageRequest } from './usage.ts'
+
+/** What a plan is charged for in a period, before its usage is read. */
+type Portion = { plan: Plan<Price>; parts: Parts }
+/**
+ * A period of a subscription, ready to be rated: plan by plan in the order they begin; none where all of it is free.
+ * `plan` is that of its end, whose invoice it is.
+ */
+export type RatablePeriod = { period: Period; plan: Plan<Price>; portions: readonly Portion[] }
+
+/** All plans that a subscription has had or will have. */
+export function planIdsOf({ planId, phases }: Pick<ToRate, 'planId' | 'phases'>): string[] {
+  return phases === null ? [planId] : [planId, ...phases.map((phase) => phase.planId)]
+}
+
+/**
+ * Cuts a period where phases of the subscription begin. Parts on the same version of a plan are rated together, and are
+ * one where they meet; those that are not billed belong to nobody.
+ * @throws Problem for a plan that cannot be rated.
+ */
+export function ratable(
+  subscription: Pick<ToRate, 'planId' | 'phases'>,
+  period: Period,
+  planOf: PlanOf,
+): RatablePeriod {
+  const plan = (id: string) => {
+    const found = planOf(id)
+    if (found instanceof Problem) throw found
+    return found
+  }
+  // As of most: one plan for all of it.
+  if (subscription.phases === null) {
+    const own = plan(subscription.planId)
+    return { period, plan: own, portions: [{ plan: own, parts: [period] }] }
+  }
+  const segments = segmentsOf(subscription.planId, subscription.phases, period)
+  const partsOf = new Map<string, [Period, ...Period[]]>()
+  for (const { planId, bills, part } of segments) {
+    if (!bills) continue
+    const parts = partsOf.get(planId)
+    const before = parts?.at(-1)
+    if (parts === undefined) partsOf.set(planId, [part])
+    else if (before?.endMs === part.startMs) parts[parts.length - 1] = { ...before, endMs: part.endMs }
+    else parts.push(part)
+  }
+  const portions = [...partsOf].map(([planId, parts]) => ({ plan: plan(planId), parts }))
+  return { period, plan: plan(segments.at(-1)?.planId ?? subscription.planId), portions }
+}
+
+type Segment = { planId: string; bills: boolean; part: Period }
+
+/** They tile the period. */
+export function segmentsOf(planId: string, phases: readonly Phase[], period: Period): Segment[] {
+  const before = { startMs: Number.NEGATIVE_INFINITY, planId, bills: true }
+  return [before, ...phases].flatMap((phase, index): Segment[] => {
+    const startMs = Math.max(period.startMs, phase.startMs)
+    const endMs = Math.min(period.endMs, phases[index]?.startMs ?? period.endMs)
+    return startMs < endMs ? [{ planId: phase.planId, bills: phase.bills, part: { ...period, startMs, endMs } }] : []
+  })
+}
+
+/**
+ * What is to be read for a period, of usage before `untilMs`: one request for each plan and meter, though several charges
+ * may price the meter. A level is averaged over the period, so that its parts sum to the average of the whole. Nobody's
+ * usage is nothing, and needs no reading. `key` names the period among others.
+ */
+export function usageRequests(
+  key: string,
+  subjects: string[],
+  { period, portions }: RatablePeriod,
+  untilMs = Number.POSITIVE_INFINITY,
+): UsageRequest[] {
+  if (subjects.length === 0) return []
+  const averagedOverMs = Math.min(period.endMs, untilMs) - period.startMs
+  return portions.flatMap(({ plan, parts }) => {
+    const times = parts
+      .filter(({ startMs }) => startMs < untilMs)
+      .map(({ startMs, endMs }) => ({ startMs, endMs: Math.min(endMs, untilMs) }))
+    if (times.length === 0) return []
+    const meters = [...new Set(plan.charges.flatMap((charge) => charge.meter ?? []))]
+    return meters.map((meter) => {
+      return requestOf({ key: usageKey(key, meter, parts), meter, subjects }, times, averagedOverMs)
+    })
+  })
+}
+
+/** The shares of a period with what was answered; what was not asked for is nothing. */
+export function sharesOf(
+  key: string,
+  { portions }: RatablePeriod,
+  answers: ReadonlyMap<string, MeteredUsage>,
+  zone: string,
+): Share[] {
+  return portions.map(({ plan, parts }) => ({
+    plan,
+    parts,
+    zone,
+    usageOf: (meter) => answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
+  }))
+}
+
+/** Parts of a period do not overlap, so that the start of a plan's first names the plan. */
+function usageKey(key: string, meter: string, [{ startMs }]: Parts): string {
+  return `${key}/${meter}/${startMs}`
+}

@@ -1,0 +1,75 @@
+import { Problem } from '../../../schemas/http/problem.ts'
+import { isStorable } from '../../../schemas/money.ts'
+import { offsetMs } from '../../../schemas/time/zone.ts'
+import type { Draft, Line } from '../lines.ts'
+import type { LineTerms, TaxContext } from './tax.ts'
+import { taxAmounts } from './tax-amounts.ts'
+import { taxTerms } from './tax-terms.ts'
+
+/**
+ * A draft with the tax of each line, issued at an instant by the context's seller. The rate is that of the last day of the
+ * line's own period in the buyer's zone, or of the invoice for what is billed ahead, and for a one-time item of the day on
+ * which it was agreed. A correction of what was billed before keeps the terms of then, inclusive or not, and where that
+ * was not taxed it is not either. What is inside amounts leaves the total, and is no part of the subtotal.
+ * @throws Problem calculation_failed where the tax cannot be known or stored.
+ */
+export function taxed(draft: Draft, context: TaxContext, atMs: number): Draft {
+  const { id: legalEntityId, tax } = context.seller
+  const termsOf = tax.enabled ? termsByDay(context) : () => undefined
+  const terms = draft.lines.map((line): LineTerms | null | undefined => {
+    if (line.tax !== undefined) return line.tax
+    return termsOf(line.agreedAtMs ?? Math.min(line.period.endMs - 1, atMs))
+  })
+  const amounts = taxAmounts(
+    draft.lines.map(({ amountMinor }, index) => ({ ...(terms[index] ?? UNTAXED), amountMinor })),
+    tax.rounding,
+  )
+  const lines = draft.lines.map((line, index) => withTax(line, terms[index], amounts[index] ?? 0n))
+  const taxMinor = amounts.reduce((sum, amountMinor) => sum + amountMinor, 0n)
+  const addedMinor = amounts.reduce((sum, minor, index) => (terms[index]?.inclusive ? sum : sum + minor), 0n)
+  const answer: Draft = {
+    ...draft,
+    lines,
+    subtotalMinor: draft.subtotalMinor + addedMinor - taxMinor,
+    taxMinor,
+    totalMinor: draft.totalMinor + addedMinor,
+    amountDueMinor: draft.amountDueMinor + addedMinor,
+    legalEntityId,
+  }
+  checkTaxed(answer)
+  return answer
+}
+
+const UNTAXED = { ratePercent: '0', inclusive: false }
+
+/** The lines of an invoice share a few instants. */
+function termsByDay(context: TaxContext): (atMs: number) => LineTerms {
+  const known = new Map<number, LineTerms>()
+  const { inclusive } = context.seller.tax
+  return (atMs) => {
+    const found = known.get(atMs) ?? { ...taxTerms(context, dayAt(atMs, context.buyer.zone)), inclusive }
+    known.set(atMs, found)
+    return found
+  }
+}
+
+function dayAt(atMs: number, zone: string): string {
+  return new Date(atMs + offsetMs(atMs, zone)).toISOString().slice(0, 10)
+}
+
+function withTax(line: Line, terms: LineTerms | null | undefined, amountMinor: bigint): Line {
+  if (!terms) return line
+  const { ratePercent, code, reason, certificate, inclusive } = terms
+  return { ...line, tax: { ratePercent, code, reason, certificate, amountMinor, inclusive } }
+}
+
+/** The invariants of an invoice (design §4.6) once more, now that there is tax. */
+function checkTaxed(draft: Draft): void {
+  const sumMinor = draft.lines.reduce((sum, line) => sum + (line.tax?.amountMinor ?? 0n), 0n)
+  if (sumMinor !== draft.taxMinor || draft.subtotalMinor + draft.taxMinor !== draft.totalMinor) {
+    throw new Problem('calculation_failed', `Taxes of ${sumMinor} and a total of ${draft.totalMinor} differ.`)
+  }
+  if (!isStorable(draft.totalMinor)) {
+    throw new Problem('calculation_failed', 'With its tax the invoice is too large to be stored.')
+  }
+}

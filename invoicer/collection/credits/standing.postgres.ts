@@ -1,0 +1,64 @@
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { idArray } from '../../array-text.ts'
+import type { ToRate } from '../../billing/due.ts'
+import { TO_RATE, type ToRateRow, toRateFromRow } from '../../billing/run/due.postgres.ts'
+
+/** What a customer's latest grant began: the balance right behind it, the balance now, and the levels told since. */
+export type CreditFill = {
+  customerId: string
+  grantId: string
+  currency: string
+  baseMinor: bigint
+  balanceMinor: bigint
+  told: string[]
+}
+
+/** Of those that were ever given credit. One statement: grant, balance and levels are of one moment. */
+export async function listFills(
+  tx: TenantTransaction,
+  customerIds: readonly string[],
+  atMs: number,
+): Promise<CreditFill[]> {
+  const { rows } = await tx.query<{
+    customer_id: string
+    grant_id: string
+    currency: string
+    base_minor: string
+    balance_minor: string
+    told: string[]
+  }>(
+    `SELECT c.id AS customer_id, latest.id AS grant_id, latest.currency, latest.balance_minor AS base_minor,
+       (SELECT coalesce(sum(g.remaining_minor), 0)::bigint FROM credit_grants g
+        WHERE g.customer_id = c.id AND g.remaining_minor > 0 AND (g.expires_at IS NULL OR g.expires_at > $2)
+       ) AS balance_minor,
+       ARRAY(SELECT a.level FROM credit_alerts a WHERE a.customer_id = c.id AND a.grant_id = latest.id) AS told
+     FROM unnest($1::uuid[]) AS c (id)
+     CROSS JOIN LATERAL (SELECT g.id, g.currency, g.balance_minor FROM credit_grants g WHERE g.customer_id = c.id
+                         ORDER BY g.created_at DESC, g.id DESC LIMIT 1) AS latest`,
+    [idArray(customerIds), new Date(atMs)],
+  )
+  return rows.map((row) => ({
+    customerId: row.customer_id,
+    grantId: row.grant_id,
+    currency: row.currency,
+    baseMinor: BigInt(row.base_minor),
+    balanceMinor: BigInt(row.balance_minor),
+    told: row.told,
+  }))
+}
+
+/** The subscriptions of customers that have begun a period without an invoice. */
+export async function listUnbilled(
+  tx: TenantTransaction,
+  customerIds: readonly string[],
+  atMs: number,
+): Promise<ToRate[]> {
+  const { rows } = await tx.query<ToRateRow>(
+    `SELECT ${TO_RATE} FROM subscriptions s
+     JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
+     JOIN customers c ON c.tenant_id = s.tenant_id AND c.id = s.customer_id
+     WHERE s.customer_id = ANY ($1::uuid[]) AND s.next_period_start <= $2`,
+    [idArray(customerIds), new Date(atMs)],
+  )
+  return rows.map(toRateFromRow)
+}
