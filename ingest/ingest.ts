@@ -118,6 +118,8 @@ export function buildIngest(deps: IngestDeps): Ingest {
   const inputs = kafkaDoor(deps, { accept, recorder, admission })
   return {
     start: async () => {
+      // A server that is new begins to remember here, and not with the first request, which would wait for that.
+      void quota.memory(0).catch(() => undefined)
       reverts.start()
       sweeping.start()
       reconciling.start()

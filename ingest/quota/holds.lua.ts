@@ -200,13 +200,24 @@ return { sweep(), redis.call('ZCARD', holds) }
 `
 
 /**
- * KEYS: a counter and what holds have left of it, which counts as nothing if it is damaged, in turn; ARGV: what is used of
- * each counter, and for how many seconds it lives. Those that are there stay.
+ * KEYS: a counter and what holds have left of it, which counts as nothing if it is damaged, in turn, and last the key of
+ * MEMORY_SCRIPT; ARGV: what is used of each counter, and for how many seconds it lives, and last what that key must have,
+ * if that is not empty. Those that are there stay.
  */
 export const LOAD_SCRIPT = `${NUMBERS}${NATURAL}
-for place = 1, #KEYS, 2 do
+if ARGV[#ARGV] ~= '' and redis.call('GET', KEYS[#KEYS]) ~= ARGV[#ARGV] then return end
+for place = 1, #KEYS - 1, 2 do
   local digits = redis.pcall('GET', KEYS[place + 1])
   local held = type(digits) == 'string' and isNatural(digits) and value(digits) or 0
   redis.call('SET', KEYS[place], text(add(value(ARGV[place]), held)), 'EX', ARGV[place + 1], 'NX')
 end
+`
+
+/** Since when the server remembers, by its own clock, and for how many milliseconds: from now on if the key is not there. */
+export const MEMORY_SCRIPT = `
+local time = redis.call('TIME')
+local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('SET', KEYS[1], string.format('%.0f', nowMs), 'NX')
+local since = redis.call('GET', KEYS[1])
+return { since, nowMs - since }
 `

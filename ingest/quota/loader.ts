@@ -11,7 +11,7 @@ import { isAhead } from './rolling.ts'
 import { usedMicro } from './usage.clickhouse.ts'
 
 export type LoaderDeps = {
-  quota: Pick<QuotaStore, 'load'>
+  quota: Pick<QuotaStore, 'load' | 'memory'>
   usage: ClickHouseStore
   /** The subjects of customers, by the customers' ids; none: it need not be there. */
   subjectsOf: (tenant: TenantId, customerIds: readonly string[]) => Promise<ReadonlyMap<string, readonly string[]>>
@@ -19,6 +19,8 @@ export type LoaderDeps = {
   /** Sends what is gathered and waits until nothing is under way. */
   drain: () => Promise<void>
   now: () => number
+  /** How long what other processes drew may take into the log. */
+  settlesMs?: number
 }
 
 /** Counters that are loaded together. `groups`: those of one tenant, meter and window, by its name, from the look on. */
@@ -28,6 +30,8 @@ const CATCH_UP_MS = 10_000
 const POLL_MS = 20
 /** A load waits no longer than this for the one before it: a tenant with many counters, or a slow store, holds up others. */
 const LONGEST_TURN_MS = 1_000
+/** Far longer than a draw takes into the log, and short enough for a request to wait. */
+const SETTLES_MS = 2_000
 /** The store serves nobody else meanwhile. */
 const COUNTERS_A_STEP = 500
 
@@ -38,10 +42,13 @@ const COUNTERS_A_STEP = 500
  * load. A store that is away fails the request, to be sent again: the limit stays closed. Of a bucket that no event can lie
  * in yet nothing is used: an active subject's are there when their time comes, and no request waits for them.
  *
- * What a loaded counter may lack, and so what may be taken beyond a limit (decision 0004, README.md):
- * - events that other ingest processes had drawn on a counter that was then lost, and that were still on their way into
- *   the log when this one looked at its end: at most their requests under way, once per loss. This process's own are in.
- * - what was taken between a look and a second loss, if another process had loaded the counter in between.
+ * A store that lost everything (decision 0037) is told by what it says of its memory. What other processes drew before is
+ * on its way into the log then, so that a look waits until the new memory is SETTLES_MS old; and what was looked up for one
+ * memory is not loaded into the next, but looked up again.
+ *
+ * What a loaded counter may lack, and so what may be taken beyond a limit (README.md):
+ * - events that other ingest processes had drawn on a counter that was then lost, if they take longer than that into the log.
+ *   This process's own are in.
  * - events that processes took before they knew a limit that is new: their notice of it takes milliseconds, 10 s at most.
  * - events whose append failed although the log has them, if they are never sent again: their draw was given back.
  */
@@ -60,10 +67,13 @@ export function createCounterLoader(deps: LoaderDeps): (counters: readonly Count
       // Requests whose draw was answered just before these hand their events over in this turn.
       await turn()
       gathering = undefined
+      const sinceOf = await settled(deps, new Set(counters.map(({ tenant }) => tenant)))
       await deps.drain()
       await caughtUp(deps)
       const groups = [...groupBy(counters, groupOf)]
-      return new Map(groups.map(([name, group]) => [name, loadGroup(deps, group).finally(() => forget(group))]))
+      return new Map(
+        groups.map(([name, group]) => [name, loadGroup(deps, group, sinceOf).finally(() => forget(group))]),
+      )
     })
     latest = groups.then(
       (all) => Promise.allSettled(all.values()),
@@ -100,19 +110,36 @@ export function createCounterLoader(deps: LoaderDeps): (counters: readonly Count
   }
 }
 
-async function loadGroup(deps: LoaderDeps, group: readonly CounterKey[]): Promise<void> {
-  await loadUses(deps, group, await usedOf(deps, group))
+type SinceOf = ReadonlyMap<TenantId, string>
+
+/** Since when the store remembers each tenant, once what was drawn before that had time to come into the log. */
+async function settled({ quota, settlesMs = SETTLES_MS }: LoaderDeps, tenants: Iterable<TenantId>): Promise<SinceOf> {
+  const memories = await Promise.all([...tenants].map(async (tenant) => ({ tenant, ...(await quota.memory(tenant)) })))
+  const youngestMs = Math.min(...memories.map(({ forMs }) => forMs))
+  if (youngestMs < settlesMs) await sleep(settlesMs - youngestMs)
+  return new Map(memories.map(({ tenant, since }) => [tenant, since]))
+}
+
+async function loadGroup(deps: LoaderDeps, group: readonly CounterKey[], sinceOf: SinceOf): Promise<void> {
+  await loadUses(deps, group, await usedOf(deps, group), sinceOf)
 }
 
 type UsedOf = (counter: CounterKey) => bigint
 const nothing: UsedOf = () => 0n
 
-async function loadUses(deps: LoaderDeps, group: readonly CounterKey[], usedOf: UsedOf): Promise<void> {
+async function loadUses(
+  deps: LoaderDeps,
+  group: readonly CounterKey[],
+  usedOf: UsedOf,
+  sinceOf?: SinceOf,
+): Promise<void> {
+  const since = group[0] && sinceOf?.get(group[0].tenant)
   for (let from = 0; from < group.length; from += COUNTERS_A_STEP) {
     const some = group.slice(from, from + COUNTERS_A_STEP)
     await deps.quota.load(
       some.map((counter) => ({ counter, usedMicro: usedOf(counter) })),
       deps.now(),
+      since,
     )
     // The embedded store is done at once, and others want their turn.
     await turn()

@@ -87,6 +87,8 @@ export function createLmdbQuotaStore(db: Database<string, string>, now: () => nu
           if (usedOf(counter, nowMs) === undefined) put(counter, atLeastZero(usedMicro) + holds.held(counter), nowMs)
         }
       }),
+    // Of one process, which sends into the log itself what it drew.
+    memory: async () => ({ since: '', forMs: Number.POSITIVE_INFINITY }),
     ping: async () => undefined,
     close: async () => clearInterval(sweep),
   }

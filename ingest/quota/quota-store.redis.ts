@@ -1,9 +1,10 @@
 import type { Logger } from 'pino'
+import type { TenantId } from '../../schemas/http/door.ts'
 import { createRedisCounterAdmin } from './counter-admin.redis.ts'
 import { livesMs } from './counter-life.ts'
 import { gatherDraws } from './gathered-draws.ts'
 import { HELD_DRAW_SCRIPT } from './held-draws.lua.ts'
-import { LOAD_SCRIPT } from './holds.lua.ts'
+import { LOAD_SCRIPT, MEMORY_SCRIPT } from './holds.lua.ts'
 import { createRedisHolds, heldKey, holdKey, holdsKey } from './holds.redis.ts'
 import { atLeastZero } from './lesser.ts'
 import type { RedisClient } from './open.redis.ts'
@@ -21,6 +22,7 @@ const DRAW = scriptOf(DRAW_SCRIPT)
 const HELD_DRAW = scriptOf(HELD_DRAW_SCRIPT)
 const GIVE_BACK = scriptOf(GIVE_BACK_SCRIPT)
 const LOAD = scriptOf(LOAD_SCRIPT)
+const MEMORY = scriptOf(MEMORY_SCRIPT)
 
 /**
  * Counters in Redis: one round trip and one script for a request, or for several of a tenant that come together
@@ -32,6 +34,8 @@ const LOAD = scriptOf(LOAD_SCRIPT)
  *   quota:{<tenant>}:seen:<digits of a time>  a set of identities (or 128 bits of the SHA-256 of a long one) whose ids
  *                                             begin with that time; 15 minutes after the last one
  *   quota:{<tenant>}:seen:new, …:seen:old     sets of the others: see quota-marks.ts
+ *   quota:since                               when the server began to remember, without an end; of a cluster, where a
+ *                                             node may lose what it has alone, quota:{<tenant>}:since
  *   quota:{<tenant>}:holds, …:hold:<id>, …:held:<counter>   see holds.redis.ts
  *
  * An identity stands in a set, for 15 minutes at least, only if its item was taken. The braces hold the tenant alone,
@@ -69,14 +73,21 @@ export function createRedisQuotaStore(client: RedisClient, logger: Logger, now =
         logger.warn({ error, events: items.length }, 'draws of events that were not kept stay in their quota'),
       )
     },
-    load: async (uses) => {
+    load: async (uses, _nowMs, since = '') => {
+      const [first] = uses
+      if (!first) return
       const keys = uses.flatMap(({ counter }) => [counterKey(counter), heldKey(counter)])
       // Below zero a counter would admit more than its limit.
       const args = uses.flatMap(({ counter, usedMicro }) => [
         usedMicro > 0n ? String(usedMicro) : '0',
         String(livesMs(counter) / 1_000),
       ])
-      await runScript(client, LOAD, keys, args)
+      await runScript(client, LOAD, [...keys, sinceKey(client, first.counter.tenant)], [...args, since])
+    },
+    memory: async (tenant) => {
+      const answer = await runScript(client, MEMORY, [sinceKey(client, tenant)], [])
+      const [since, forMs] = answer as [since: string, forMs: number]
+      return { since, forMs }
     },
     ping: async () => {
       await orUnavailable(client.ping())
@@ -87,6 +98,10 @@ export function createRedisQuotaStore(client: RedisClient, logger: Logger, now =
       client.disconnect()
     },
   }
+}
+
+function sinceKey(client: RedisClient, tenant: TenantId): string {
+  return client.isCluster ? `quota:{${tenant}}:since` : 'quota:since'
 }
 
 /** What cannot be asked, or what the script refused: it checks everything before it writes, so nothing was drawn. */

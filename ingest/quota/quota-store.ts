@@ -17,6 +17,11 @@ export type CounterKey = {
   ofCustomer?: true
   rolling?: true
 }
+/**
+ * What a store remembers of a tenant, told from what it remembered before it lost everything: `since` is a name for it.
+ * `forMs`: how long other ingest processes have had, since that was noticed, to bring into the log what they drew before.
+ */
+export type Memory = { since: string; forMs: number }
 /** What was used of a counter, as exact usage says. */
 export type CounterUse = { counter: CounterKey; usedMicro: bigint }
 /** In place of a limit that refuses: nothing passes it. */
@@ -73,9 +78,12 @@ export type QuotaStore = HoldStore &
     giveBack(items: readonly QuotaItem[]): Promise<void>
     /**
      * Sets those of some counters of one tenant that are missing, to what is used and held; those that exist stay. It is one
-     * step of the store, in which nobody else is served: a thousand at a time.
+     * step of the store, in which nobody else is served: a thousand at a time. With `since`, nothing is set once the store
+     * has lost what it remembered then.
      */
-    load(uses: readonly CounterUse[], nowMs: number): Promise<void>
+    load(uses: readonly CounterUse[], nowMs: number, since?: string): Promise<void>
+    /** What it remembers of a tenant; from now on, if that is nothing. */
+    memory(tenant: TenantId): Promise<Memory>
     /** Fails while the store does not answer. */
     ping(): Promise<void>
     close(): Promise<void>

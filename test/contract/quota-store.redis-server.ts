@@ -82,7 +82,9 @@ export function passTime(store: QuotaStore, admin: Redis, now: () => number): Qu
     lastMs = now()
     if (passedMs === 0) return
     for (const key of await admin.keys('*')) {
-      await admin.pexpire(key, (await admin.pttl(key)) - passedMs)
+      const livesMs = await admin.pttl(key)
+      // Without an end it has none that comes nearer.
+      if (livesMs >= 0) await admin.pexpire(key, livesMs - passedMs)
       if (key.endsWith(':holds'))
         for (const id of await admin.zrange(key, '0', '-1')) await admin.zincrby(key, -passedMs, id)
     }
@@ -97,6 +99,7 @@ export function passTime(store: QuotaStore, admin: Redis, now: () => number): Qu
     draw: (...args) => pass().then(() => store.draw(...args)),
     giveBack: (...args) => pass().then(() => store.giveBack(...args)),
     load: (...args) => pass().then(() => store.load(...args)),
+    memory: store.memory,
     livingCounters: async function* (...args) {
       await pass()
       yield* store.livingCounters(...args)

@@ -41,7 +41,7 @@ function configOf(types: string[]): TenantConfig {
 const notAsked = async () => expect.unreachable('accepting events grants and ends no holds')
 const NO_HOLDS = {
   ...{ hold: notAsked, release: notAsked, returnUnused: notAsked },
-  ...{ subjectOfHold: notAsked, read: notAsked, sweepHolds: notAsked },
+  ...{ subjectOfHold: notAsked, read: notAsked, sweepHolds: notAsked, memory: notAsked },
 }
 const NO_ADMIN = {
   livingCounters: () => expect.unreachable('accepting events compares no counters'),
