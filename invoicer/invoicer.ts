@@ -12,28 +12,40 @@ import { SEAL_WAIT, type SealWait } from './billing/run/await-seal.ts'
 import { type ErrorLogger, keepRuns } from './billing/run/keep-runs.ts'
 import { progressInPostgres } from './billing/run/runs.postgres.ts'
 import type { Progress } from './billing/run/steps.ts'
+import { type TaxEngine, taxBySeller } from './billing/tax/tax-port.ts'
 import type { UsageReader } from './billing/usage.ts'
+import { creditChores } from './collection/credits/chores.ts'
 import { tenantsWithExpiredCredit } from './collection/credits/credits.postgres.ts'
-import { keepExpiring } from './collection/credits/keep-expiring.ts'
+import { keepDoing } from './collection/credits/keep-doing.ts'
 import { watchCredit } from './collection/credits/look-at-credit.ts'
+import { tenantsWithCreditToRenew } from './collection/credits/renewals.postgres.ts'
 import { tenantsWithDueCredit } from './collection/credits/thresholds.postgres.ts'
 import { collectionForBilling } from './collection/for-billing.ts'
 import { collectPayments } from './collection/payments/collect-payments.ts'
 import { manualGateway } from './collection/payments/gateway.manual.ts'
 import type { Gateway } from './collection/payments/gateway.ts'
+import { tenantsWithOpenPurchases } from './collection/top-ups/purchases.postgres.ts'
 import { balanceDoor } from './doors/rest/balance.ts'
 import { billingEventsDoor } from './doors/rest/billing-events.ts'
+import { billingRunReviewDoor } from './doors/rest/billing-run-review.ts'
+import { billingRunSettingsDoor } from './doors/rest/billing-run-settings.ts'
 import { billingRunsDoor } from './doors/rest/billing-runs.ts'
 import { budgetsDoor } from './doors/rest/budgets.ts'
 import { spendAlertsDoor } from './doors/rest/budgets-alerts.ts'
+import { couponsDoor } from './doors/rest/coupons.ts'
 import { creditAlertsDoor } from './doors/rest/credit-alerts.ts'
 import { creditNotesDoor } from './doors/rest/credit-notes.ts'
+import { creditSchedulesDoor } from './doors/rest/credit-schedules.ts'
 import { creditThresholdsDoor } from './doors/rest/credit-thresholds.ts'
+import { creditTopUpsDoor } from './doors/rest/credit-top-ups.ts'
 import { creditsDoor } from './doors/rest/credits.ts'
 import { customersDoor } from './doors/rest/customers.ts'
+import { discountsDoor } from './doors/rest/discounts.ts'
 import { entitiesDoor } from './doors/rest/entities.ts'
 import { explainDoor } from './doors/rest/explain.ts'
+import { invoiceChangesDoor } from './doors/rest/invoice-changes.ts'
 import { invoiceItemsDoor } from './doors/rest/invoice-items.ts'
+import { invoiceSettingsDoor } from './doors/rest/invoice-settings.ts'
 import { invoicesDoor } from './doors/rest/invoices.ts'
 import { plansDoor } from './doors/rest/plans.ts'
 import { previewDoor } from './doors/rest/preview.ts'
@@ -59,6 +71,8 @@ export type InvoicerDeps = {
   /** Where a run tells which step begins; by default billing_runs.step. */
   progressOf?: (tenantId: TenantId, runId: string) => Progress
   gateway?: Gateway
+  /** For legal entities whose tax Stripe knows. */
+  stripeTax?: TaxEngine | undefined
   sealWait?: SealWait
   /** Subscriptions, and invoices to pay, per transaction. */
   chunkSize?: number
@@ -73,15 +87,22 @@ const DOORS = [
   entitiesDoor,
   taxRatesDoor,
   creditsDoor,
+  creditSchedulesDoor,
   creditThresholdsDoor,
   creditAlertsDoor,
   plansDoor,
   subscriptionsDoor,
+  couponsDoor,
+  discountsDoor,
   invoicesDoor,
+  invoiceChangesDoor,
+  invoiceSettingsDoor,
   invoiceItemsDoor,
   creditNotesDoor,
   balanceDoor,
   billingEventsDoor,
+  billingRunReviewDoor,
+  billingRunSettingsDoor,
   budgetsDoor,
   spendAlertsDoor,
 ]
@@ -96,6 +117,7 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
     newId: deps.newId,
     announce: announceTo(deps.logger, deps.metrics),
     chunkSize: deps.chunkSize ?? CHUNK_SIZE,
+    tax: taxBySeller(deps.stripeTax),
   }
   const gateway = deps.gateway ?? manualGateway
   const collectDeps = { ...shared, gateway, stopping: () => stopping.signal.aborted }
@@ -114,12 +136,17 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
     stopping.signal,
   )
   const startRun = (tenantId: TenantId, runId: string) => void keeper.continueRun(tenantId, runId)
-  const watchings = watchingsOf(deps, shared).map((watch) => keepWatching(watch, stopping.signal))
-  const expiring = keepExpiring(
-    { ...shared, logger: deps.logger, tenantsDue: (atMs) => tenantsWithExpiredCredit(deps.pool, atMs) },
-    stopping.signal,
-  )
+  const watchings = watchingsOf(deps, { ...shared, gateway }).map((watch) => keepWatching(watch, stopping.signal))
+  const chores = creditChores({
+    ...shared,
+    gateway,
+    tenantsToCharge: (atMs) => tenantsWithOpenPurchases(deps.pool, atMs),
+    tenantsToRenew: (atMs) => tenantsWithCreditToRenew(deps.pool, atMs),
+    tenantsToExpire: (atMs) => tenantsWithExpiredCredit(deps.pool, atMs),
+  })
+  const keepingCredit = keepDoing(chores, { now: deps.now, logger: deps.logger }, stopping.signal)
   for (const door of DOORS) door(deps.app, shared)
+  creditTopUpsDoor(deps.app, { ...shared, gateway })
   previewDoor(deps.app, { ...shared, usage: deps.usage })
   explainDoor(deps.app, { ...shared, usage: deps.usage, events: deps.events })
   billingRunsDoor(deps.app, { ...shared, startRun })
@@ -130,21 +157,21 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
       // In the background: a run may wait for its seal, and the aggregator may start after this.
       void keeper.resumeRuns()
       for (const watching of watchings) watching.start()
-      expiring.start()
+      keepingCredit.start()
       if (deps.cron !== undefined) ticks = scheduleTicks(deps.cron, keeper.tick)
     },
     stop: async () => {
       stopping.abort()
       await ticks?.stop()
       await Promise.all(watchings.map((watching) => watching.stop()))
-      await expiring.stop()
+      await keepingCredit.stop()
       await keeper.stop()
     },
   }
 }
 
 /** What is looked at every minute. */
-function watchingsOf(deps: InvoicerDeps, shared: Omit<LookDeps, 'usage'>) {
+function watchingsOf(deps: InvoicerDeps, shared: Omit<LookDeps, 'usage'> & { gateway: Gateway }) {
   const metricsOf = createWatchMetrics(deps.metrics)
   const looking = { ...shared, usage: deps.usage }
   const watched = { now: deps.now, logger: deps.logger }

@@ -26,7 +26,7 @@ export async function findCustomer(
   return rows[0]
 }
 
-/** The quantity that invoices of periods inside [from, to) were made from. A meter with two charges is billed once. */
+/** The quantity that invoices of periods inside [from, to) were made from, void ones left out. A meter with two charges is billed once. */
 export async function billedQuantity(
   tx: TenantTransaction,
   customerId: string,
@@ -40,7 +40,7 @@ export async function billedQuantity(
        SELECT DISTINCT ON (subscription_id, period_start) quantity
        FROM billed_usage
        WHERE meter = $2 AND period_start >= $3 AND period_end <= $4
-         AND customer_id = $1
+         AND customer_id = $1 AND void_invoice_id IS NULL
        ORDER BY subscription_id, period_start
      ) AS once`,
     [customerId, meter, new Date(fromMs), new Date(toMs)],

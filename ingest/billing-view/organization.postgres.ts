@@ -35,18 +35,19 @@ type SubscriptionRow = {
   period_interval: Interval
   period_every: number
   alignment: Subscription['alignment']
+  anchor_at: Date | null
 }
 
 /** Subscriptions of a customer that have not ended, the latest last. */
 async function subscriptionsOf(tx: TenantTransaction, customer: string, at: Date): Promise<Subscription[]> {
   const { rows } = await tx.query<SubscriptionRow>(
     `SELECT subscriptions.id, external_key AS key, plans.key AS plan, plans.name AS plan_name, start_at, end_at,
-       period_interval, period_every, alignment,
+       period_interval, period_every, alignment, phase.anchor_at,
        CASE WHEN state = 'active' AND phase.kind = 'trial' THEN 'trialing'
          WHEN state = 'active' AND phase.kind = 'paused' THEN 'paused' ELSE state END AS state
      FROM subscriptions
      LEFT JOIN LATERAL (
-       SELECT phase.plan_id, phase.kind FROM subscription_phases phase
+       SELECT phase.plan_id, phase.kind, phase.anchor_at FROM subscription_phases phase
        WHERE subscriptions.revision > 0
          AND phase.subscription_id = subscriptions.id AND phase.revision = subscriptions.revision AND phase.start_at <= $2
        ORDER BY phase.start_at DESC LIMIT 1
@@ -57,9 +58,18 @@ async function subscriptionsOf(tx: TenantTransaction, customer: string, at: Date
     [customer, at],
   )
   return rows.map(
-    ({ plan_name: planName, start_at, end_at, period_interval: interval, period_every: every, ...same }) => ({
+    ({
+      plan_name: planName,
+      start_at,
+      end_at,
+      period_interval: interval,
+      period_every: every,
+      anchor_at,
+      ...same
+    }) => ({
       ...same,
       ...{ planName, interval, every, startMs: start_at.getTime(), endMs: end_at === null ? null : end_at.getTime() },
+      ...(anchor_at === null ? {} : { anchorMs: anchor_at.getTime() }),
     }),
   )
 }

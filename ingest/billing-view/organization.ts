@@ -13,6 +13,8 @@ const Subscription = Type.Object({
   interval: Type.Enum(INTERVALS),
   every: Type.Number(),
   alignment: Type.Union([Type.Literal('calendar'), Type.Literal('anniversary')]),
+  // From when on its periods recur so; left out, as by another version: from its start.
+  anchorMs: Type.Optional(Type.Number()),
 })
 export type Subscription = Static<typeof Subscription>
 
@@ -55,5 +57,5 @@ export function subscriptionsInForce(organization: Organization | undefined, now
 
 /** The period that a subscription in force is in. */
 export function currentPeriod(subscription: Subscription, zone: string, nowMs: number) {
-  return periodAt({ ...subscription, zone }, nowMs)
+  return periodAt({ ...subscription, startMs: subscription.anchorMs ?? subscription.startMs, zone }, nowMs)
 }

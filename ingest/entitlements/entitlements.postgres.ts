@@ -105,10 +105,11 @@ export async function readSubscriptions(tx: TenantTransaction, at: Date): Promis
   const { rows } = await tx.query<SubscriptionRow>(
     `SELECT customer_id AS "customerId", plans.key AS plan, timezone AS zone, period_interval AS interval,
        period_every AS every, alignment,
-       (extract(epoch FROM start_at) * 1000)::float8 AS "startMs", (extract(epoch FROM end_at) * 1000)::float8 AS "endMs"
+       (extract(epoch FROM coalesce(phase.anchor_at, subscriptions.start_at)) * 1000)::float8 AS "startMs",
+       (extract(epoch FROM end_at) * 1000)::float8 AS "endMs"
      FROM subscriptions
      LEFT JOIN LATERAL (
-       SELECT phase.plan_id, phase.kind FROM subscription_phases phase
+       SELECT phase.plan_id, phase.kind, phase.anchor_at FROM subscription_phases phase
        WHERE subscriptions.revision > 0
          AND phase.subscription_id = subscriptions.id AND phase.revision = subscriptions.revision AND phase.start_at <= $1
        ORDER BY phase.start_at DESC LIMIT 1

@@ -31,6 +31,11 @@ const HEADLINES: Record<string, (data: Data) => string> = {
       `${line(customer, MOST_IN_SUBJECT)}: credit has reached ${line(level)}`,
       `(${line(used)} of ${line(base)} ${line(currency)})`,
     ].join(' '),
+  'credit.top_up_suspended': ({ customer, amount, currency, reason }) =>
+    [
+      `${line(customer, MOST_IN_SUBJECT)}: credit is not bought any more`,
+      `(${line(amount)} ${line(currency)} declined: ${line(reason, MOST_IN_SUBJECT)})`,
+    ].join(' '),
   [TEST_TOPIC]: ({ webhook }) => `test of the webhook ${line(webhook, MOST_IN_SUBJECT)}`,
 }
 

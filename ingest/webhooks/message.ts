@@ -1,5 +1,10 @@
 /** What can be subscribed to. */
-export const TOPICS = ['quota.threshold_reached', 'spend.threshold_reached', 'credit.threshold_reached'] as const
+export const TOPICS = [
+  'quota.threshold_reached',
+  'spend.threshold_reached',
+  'credit.threshold_reached',
+  'credit.top_up_suspended',
+] as const
 /** Sent when it is asked for, whatever an endpoint subscribed to. */
 export const TEST_TOPIC = 'webhook.test'
 

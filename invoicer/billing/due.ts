@@ -2,6 +2,7 @@ import type { Period } from '../../schemas/time/period.ts'
 import { periodsFrom } from '../agreements/subscriptions/periods.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
 import type { StoredPeriod, Terms } from '../agreements/subscriptions/subscription.ts'
+import type { BilledFee } from './fees/billed-fee.ts'
 
 /** What rating needs to know of a subscription. `next` is its first period without an invoice, null after the last. */
 export type ToRate = {
@@ -18,8 +19,14 @@ export type ToRate = {
   graceMs: number
   terms: Terms
   next: StoredPeriod | null
+  /** When fees of the next period are due on an invoice of their own; null or left out: never. */
+  feesDueMs?: number | null
+  /** Up to when fees in advance are owed, though it ends before. */
+  feesUntilMs?: number | null
+  /** What was billed in advance of periods without an invoice of their own, in order; left out: nothing. */
+  billedFees?: readonly BilledFee[]
 }
-/** One with at least one period due. */
+/** One with at least one period due, or fees of the next one. */
 export type DueSubscription = ToRate & { next: StoredPeriod }
 
 /**
@@ -68,10 +75,11 @@ function middleOf({ startMs, endMs }: StoredPeriod): number {
   return startMs + (endMs - startMs) / 2
 }
 
-/** Only the subscription's own start and end make a period shorter than the whole one; a change of clocks does not. */
+/** Only its own start and end, or periods that begin anew, make one shorter than the whole; a change of clocks does not. */
 function asStored(computed: Period, { startMs, endMs }: StoredPeriod, terms: Terms): Period {
-  const wholeStartMs = startMs === terms.startMs ? computed.wholeStartMs : startMs
-  const wholeEndMs = endMs === terms.endMs ? computed.wholeEndMs : endMs
+  const isCutAt = (ms: number) => terms.later?.some((anew) => anew.startMs === ms) === true
+  const wholeStartMs = startMs === terms.startMs || isCutAt(startMs) ? computed.wholeStartMs : startMs
+  const wholeEndMs = endMs === terms.endMs || isCutAt(endMs) ? computed.wholeEndMs : endMs
   return { index: computed.index, startMs, endMs, wholeStartMs, wholeEndMs }
 }
 

@@ -1,14 +1,29 @@
 import { Value } from 'typebox/value'
 import { roundToMinor } from '../../schemas/money.ts'
 import { parseQuantity, ZERO } from '../../schemas/quantity.ts'
+import type { Interval } from '../../schemas/time/period.ts'
 import type { Plan } from '../agreements/plans/plan.ts'
 import { trueUpMinor } from './rating/bounds.ts'
 import { Price } from './rating/price.ts'
 import { rateCharge } from './rating/rate.ts'
 
-/** Whether the recurring fee of a plan is lower than that of another whose periods are as long. */
+/** Millionths of the days that an interval has on average. */
+const MICRODAYS: Record<Interval, bigint> = {
+  day: 1_000_000n,
+  week: 7_000_000n,
+  month: 30_436_875n,
+  quarter: 91_310_625n,
+  half_year: 182_621_250n,
+  year: 365_242_500n,
+}
+
+/** Whether the recurring fee of a plan per day is lower than that of another. */
 export function isDowngrade(from: Plan, to: Plan): boolean {
-  return feeMinor(to) < feeMinor(from)
+  return feeMinor(to) * microdaysOf(from) < feeMinor(from) * microdaysOf(to)
+}
+
+function microdaysOf({ interval, every }: Plan): bigint {
+  return MICRODAYS[interval] * BigInt(every)
 }
 
 /** What a period costs that nothing is used in, but for tiers and minimums of usage: fees, each its minimum at least. */

@@ -3,6 +3,9 @@ import { moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
 import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
+import { usedBy } from './counted.ts'
+import type { CouponEntry } from './discounts/discount-parts.ts'
+import type { FeeDifferenceEntry } from './fees/billed-fee.ts'
 import type { AdjustmentEntry, OneTimeEntry } from './items/invoice-item.ts'
 import {
   isCut,
@@ -15,7 +18,7 @@ import {
   shownAmount,
   tierFlats,
 } from './proration.ts'
-import { bounded, discounted, trueUpMinor } from './rating/bounds.ts'
+import { bounded, discounted, leastOf, trueUpMinor } from './rating/bounds.ts'
 import type { BreakdownEntry } from './rating/breakdown.ts'
 import type { Price } from './rating/price.ts'
 import { rateCharge, rateIncluded } from './rating/rate.ts'
@@ -25,7 +28,15 @@ import type { MeteredUsage } from './usage.ts'
 
 /** What a line lacks to the minimum of its charge. */
 export type TrueUpEntry = { type: 'true_up'; minimum_amount: string; amount: string }
-export type LineBreakdown = (BreakdownEntry | ProrationEntry | TrueUpEntry | OneTimeEntry | AdjustmentEntry)[]
+export type LineBreakdown = (
+  | BreakdownEntry
+  | ProrationEntry
+  | TrueUpEntry
+  | FeeDifferenceEntry
+  | OneTimeEntry
+  | AdjustmentEntry
+  | CouponEntry
+)[]
 
 /**
  * One charge makes one line, and where that is below the charge's minimum a true-up line behind it. `usage` is what the
@@ -49,6 +60,13 @@ export type Line = {
   correctsOf?: string
   /** What waited for the invoice, if the line is made from that. */
   itemId?: string
+  /**
+   * Of which period it bills a fee in advance, or gives one back, if it does. `changeMinor`: by how much the fee is another
+   * one, where that is not the amount, because of what is given back discounts had never been paid.
+   */
+  fee?: Span & { changeMinor?: bigint }
+  /** Which discount made it, and which line of the invoice it lowers, by its place. */
+  discount?: { id: string; lowers: number }
 }
 export type Totals = { subtotalMinor: bigint; taxMinor: bigint; totalMinor: bigint; amountDueMinor: bigint }
 /** `legalEntityId`: who issues it, of whom the numbers are; none: the tenant itself. */
@@ -58,30 +76,35 @@ export type Draft = Totals & { lines: Line[]; legalEntityId?: string }
 const MAX_MINOR = 2n ** 63n - 1n
 
 /**
- * One plan's share of a period: the parts it is charged for, rated together, and what its meters counted in them. Days
- * are those of the customer's zone.
+ * One plan's share of a period: the parts it is charged for, rated together, and what its meters counted in them for a
+ * charge. Days are those of the customer's zone.
  */
-export type Share = { plan: Plan<Price>; parts: Parts; usageOf: (meter: string) => MeteredUsage; zone: string }
+export type Share = { plan: Plan<Price>; parts: Parts; usageOf: UsageOf; zone: string }
+type UsageOf = (meter: string, chargeKey: string) => MeteredUsage
 
 /** The invoice of one period on one plan. @throws Problem as `draftShares`. */
-export function draftInvoice(
-  plan: Plan<Price>,
-  period: Period,
-  usageOf: (meter: string) => MeteredUsage,
-  zone: string,
-): Draft {
+export function draftInvoice(plan: Plan<Price>, period: Period, usageOf: UsageOf, zone: string): Draft {
   return draftShares([{ plan, parts: [period], usageOf, zone }])
 }
 
 /**
- * The invoice of one period: every charge of its plans, each by its own price, tiers and included units from zero, and
- * the totals.
+ * What is billed of a period when it is over: every charge of its plans but for fees in advance, each by its own price,
+ * tiers and included units from zero, and the totals.
  * @throws Problem calculation_failed when the amounts cannot stand on an invoice; its subscription is then parked.
  */
 export function draftShares(shares: readonly Share[]): Draft {
-  const draft = untaxedDraft(shares.flatMap(linesOf))
+  const draft = untaxedDraft(shares.flatMap((share) => linesOf(share, (charge) => !isAhead(share.plan, charge))))
   checkDraft(draft)
   return draft
+}
+
+/** Fees of a period that its plans bill in advance. */
+export function linesAhead(shares: readonly Share[]): Line[] {
+  return shares.flatMap((share) => linesOf(share, (charge) => isAhead(share.plan, charge)))
+}
+
+function isAhead({ fees }: Plan<Price>, { meter }: Charge<Price>): boolean {
+  return fees === 'in_advance' && meter === null
 }
 
 /** Lines with their totals, before tax. */
@@ -90,22 +113,30 @@ export function untaxedDraft(lines: Line[]): Draft {
   return { lines, subtotalMinor: totalMinor, taxMinor: 0n, totalMinor, amountDueMinor: totalMinor }
 }
 
-/** Every charge of the plan in its order. */
-function linesOf({ plan, parts, usageOf, zone }: Share): Line[] {
+/** Every wanted charge of the plan in its order. */
+function linesOf({ plan, parts, usageOf, zone }: Share, isWanted: (charge: Charge<Price>) => boolean): Line[] {
   const lines: Line[] = []
   const basis: ProrationBasis = { unit: plan.prorationBasis, zone }
   const period = around(parts)
-  for (const charge of plan.charges) {
-    const usage = charge.meter === null ? null : usageOf(charge.meter)
+  for (const charge of plan.charges.filter(isWanted)) {
+    const usage = charge.meter === null ? null : usageOf(charge.meter, charge.key)
     const { amountMinor, breakdown } = rateLine(charge, usage, parts, basis, plan.currency)
     const { key: chargeKey, name: description, meter } = charge
     const line = { planId: plan.id, period, chargeKey, description, meter, amountMinor, breakdown, usage }
     lines.push(line)
-    if (charge.price.minimum_amount === undefined) continue
+    if (leastOf(charge.price) === undefined) continue
     const missing = trueUpLine(charge, line, parts, basis, plan.currency)
     if (missing !== undefined) lines.push(missing)
   }
   return lines
+}
+
+/** A draft with other lines before its own, before tax. @throws Problem as `draftShares`. */
+export function withLinesBefore(lines: readonly Line[], draft: Draft): Draft {
+  if (lines.length === 0) return draft
+  const answer = untaxedDraft([...lines, ...draft.lines])
+  checkDraft(answer)
+  return answer
 }
 
 /** The invariants of an invoice (design §4.6), checked on what will be stored. */
@@ -141,12 +172,15 @@ function rateLine(
 ): { amountMinor: bigint; breakdown: LineBreakdown } {
   const { price } = charge
   const quantity = usage?.quantity ?? ZERO
-  if (!isCut(parts)) return rateCharge(price, quantity, currency)
-  const rated = rateIncluded(price, quantity)
+  const used = usage === null ? undefined : usedBy(price, usage)
+  if (!isCut(parts)) return rateCharge(price, quantity, currency, used)
+  const rated = rateIncluded(price, quantity, used)
   const isFlat = price.model === 'flat'
   const flats = isFlat ? rated.exact : tierFlats(rated.breakdown)
   const shown = flats.isZero() && !isFlat ? [] : [prorationEntry(flats, parts, basis)]
-  const { exact, entries } = bounded(price, rated.exact.plus(prorationCut(flats, parts, basis)), shownAmount)
+  const { exact, entries } = bounded(price, rated.exact.plus(prorationCut(flats, parts, basis)), shownAmount, (whole) =>
+    whole.plus(prorationCut(whole, parts, basis)),
+  )
   const breakdown = [...rated.breakdown, ...shown, ...entries]
   if (!isFlat) return { amountMinor: roundToMinor(settled(exact), currency), breakdown }
   // By difference, so that the parts of a period sum to the whole.
@@ -168,7 +202,7 @@ function trueUpLine(
   basis: ProrationBasis,
   currency: string,
 ): Line | undefined {
-  const minimum = parseQuantity(price.minimum_amount ?? '0')
+  const minimum = leastOf(price) ?? ZERO
   const minimumMinor = isCut(parts) ? proratedMinor(minimum, parts, basis, currency) : roundToMinor(minimum, currency)
   const amountMinor = trueUpMinor(minimumMinor, line.amountMinor)
   if (amountMinor === 0n) return undefined

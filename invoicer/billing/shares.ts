@@ -2,6 +2,7 @@ import { Problem } from '../../schemas/http/problem.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Plan } from '../agreements/plans/plan.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
+import { detailOf, type EventDetail } from './counted.ts'
 import type { ToRate } from './due.ts'
 import type { Share } from './lines.ts'
 import type { Parts } from './proration.ts'
@@ -70,8 +71,9 @@ export function segmentsOf(planId: string, phases: readonly Phase[], period: Per
 
 /**
  * What is to be read for a period, of usage before `untilMs`: one request for each plan and meter, though several charges
- * may price the meter. A level is averaged over the period, so that its parts sum to the average of the whole. Nobody's
- * usage is nothing, and needs no reading. `key` names the period among others.
+ * may price the meter, and one for each charge that needs single events. A level is averaged over the period, so that its
+ * parts sum to the average of the whole. Nobody's usage is nothing, and needs no reading. `key` names the period among
+ * others.
  */
 export function usageRequests(
   key: string,
@@ -86,9 +88,9 @@ export function usageRequests(
       .filter(({ startMs }) => startMs < untilMs)
       .map(({ startMs, endMs }) => ({ startMs, endMs: Math.min(endMs, untilMs) }))
     if (times.length === 0) return []
-    const meters = [...new Set(plan.charges.flatMap((charge) => charge.meter ?? []))]
-    return meters.map((meter) => {
-      return requestOf({ key: usageKey(key, meter, parts), meter, subjects }, times, averagedOverMs)
+    return metersOf(plan).map(({ meter, chargeKey, detail }) => {
+      const request = requestOf({ key: usageKey(key, meter, parts, chargeKey), meter, subjects }, times, averagedOverMs)
+      return detail ? { ...request, detail } : request
     })
   })
 }
@@ -104,11 +106,27 @@ export function sharesOf(
     plan,
     parts,
     zone,
-    usageOf: (meter) => answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
+    usageOf: (meter, chargeKey) =>
+      answers.get(usageKey(key, meter, parts, chargeKey)) ?? answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
   }))
 }
 
+type Metered = { meter: string; chargeKey?: string; detail?: EventDetail }
+
+/** Each meter once for all charges that need its total alone, and once for each that needs more of its events. */
+function metersOf({ charges }: Plan<Price>): Metered[] {
+  const totals = new Set<string>()
+  const detailed: Metered[] = []
+  for (const charge of charges) {
+    if (charge.meter === null) continue
+    const detail = detailOf(charge)
+    if (detail === undefined) totals.add(charge.meter)
+    else detailed.push({ meter: charge.meter, chargeKey: charge.key, detail })
+  }
+  return [...[...totals].map((meter): Metered => ({ meter })), ...detailed]
+}
+
 /** Parts of a period do not overlap, so that the start of a plan's first names the plan. */
-function usageKey(key: string, meter: string, [{ startMs }]: Parts): string {
-  return `${key}/${meter}/${startMs}`
+function usageKey(key: string, meter: string, [{ startMs }]: Parts, chargeKey?: string): string {
+  return chargeKey === undefined ? `${key}/${meter}/${startMs}` : `${key}/${meter}/${startMs}/${chargeKey}`
 }

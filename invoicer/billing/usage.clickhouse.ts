@@ -16,6 +16,7 @@ import {
   type UsageRequest,
 } from './usage.ts'
 import { readAcrossPeriods } from './usage-across-periods.clickhouse.ts'
+import { type Asked, readByEvent } from './usage-by-event.clickhouse.ts'
 import { inParts } from './usage-in-parts.ts'
 import { readTogether } from './usage-together.clickhouse.ts'
 
@@ -75,11 +76,33 @@ export function createClickHouseUsageReader(store: ClickHouseStore): UsageReader
       )
       // At once: the store bounds how many.
       await Promise.all([add(read.filter(addsUp)), ...others.map(addTogether)])
-      return answersOf(usage)
+      const totals = answersOf(usage)
+      const detailed = requests.filter(({ detail }) => detail !== undefined)
+      if (detailed.length === 0) return totals
+      const counted = await readDetails(store, tenantId, asOfMs, detailed, totals, addsUp)
+      return new Map([...totals, ...counted])
     },
     identityTotals: (tenantId, knownBefore) => readIdentityTotals(store, tenantId, knownBefore),
     changed: (tenantId, changes) => readChangedSubjects(store, { tenant: tenantId, ...changes }),
   }
+}
+
+/** Events can be taken one by one where the quantity is their sum; of other meters no plan asks for it. */
+function readDetails(
+  store: ClickHouseStore,
+  tenantId: TenantId,
+  asOfMs: number,
+  requests: readonly UsageRequest[],
+  totals: ReadonlyMap<string, MeteredUsage>,
+  addsUp: (request: UsageRequest) => boolean,
+): Promise<Map<string, MeteredUsage>> {
+  const asked = requests.flatMap(({ detail, ...request }): Asked[] => {
+    if (detail === undefined) return []
+    const total = totals.get(request.key) ?? NO_USAGE
+    const refused = addsUp(request) ? undefined : `Values of meter ${request.meter} do not add up.`
+    return [{ request, detail, total, refused }]
+  })
+  return readByEvent(store, tenantId, asOfMs, asked)
 }
 
 const meterOf = ({ meter }: UsageRequest) => meter

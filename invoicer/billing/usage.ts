@@ -1,6 +1,7 @@
 import type { TenantId } from '../../schemas/http/door.ts'
 import { Problem } from '../../schemas/http/problem.ts'
 import { type Quantity, ZERO } from '../../schemas/quantity.ts'
+import type { Counted, EventDetail, Uncounted } from './counted.ts'
 import type { Span } from './unused.ts'
 
 /** What a meter counted for some subjects in [startMs, endMs). `key` names the answer. */
@@ -14,10 +15,15 @@ export type UsageRequest = {
   parts?: readonly Span[]
   /** The time that a level is averaged over, by default that of the request: that of the period it is a part of. */
   averagedOverMs?: number
+  /** What is to be counted of its events beside their sum; most need nothing. */
+  detail?: EventDetail
 }
 
-/** The quantity, of how many events it is made, and the sum of their 128-bit identity hashes mod 2^128. */
-export type MeteredUsage = { quantity: Quantity; events: number; digest: bigint }
+/**
+ * The quantity, of how many events it is made, and the sum of their 128-bit identity hashes mod 2^128; what was counted of
+ * the events by themselves, where a request asked for that.
+ */
+export type MeteredUsage = { quantity: Quantity; events: number; digest: bigint; counted?: Counted | Uncounted }
 
 /** What becomes known from one moment on is late if it happened before the other: all of that may be billed by then. */
 export type LateStep = { knownFromMs: number; happenedBeforeMs: number }

@@ -8,7 +8,8 @@ import { drawCredit } from './credits/draw-credit.ts'
 export function collectionForBilling(means: Means): Pick<RunDeps, 'drawCredit' | 'applyBalance' | 'giveBack'> {
   return {
     drawCredit: (tx, invoices, atMs) => drawCredit(tx, means, invoices, atMs),
-    applyBalance: (tx, invoices, creditOf, atMs) => applyBalance(tx, means, invoices, creditOf, atMs),
+    applyBalance: (tx, invoices, creditOf, leastDue, atMs) =>
+      applyBalance(tx, means, { invoices, creditOf, leastDue }, atMs),
     giveBack: (tx, wanted, atMs) => giveBack(tx, means, wanted, atMs),
   }
 }

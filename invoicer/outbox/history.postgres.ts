@@ -11,6 +11,10 @@ export type BillingEventName =
   | 'tax_rate.created'
   | 'plan.created'
   | 'plan.version_created'
+  | 'coupon.created'
+  | 'coupon.archived'
+  | 'discount.given'
+  | 'discount.ended'
   | 'subscription.created'
   | 'subscription.updated'
   | 'subscription.parked'
@@ -20,6 +24,16 @@ export type BillingEventName =
   | 'credit.granted'
   | 'credit.drawn'
   | 'credit.expired'
+  | 'credit.rolled_over'
+  | 'credit.schedule_created'
+  | 'credit.schedule_stopped'
+  | 'credit.top_up_set'
+  | 'credit.top_up_removed'
+  | 'credit.top_up_opened'
+  | 'credit.top_up_paid'
+  | 'credit.top_up_declined'
+  | 'credit.top_up_suspended'
+  | 'credit.returned'
   | 'credit.thresholds_set'
   | 'credit.threshold_reached'
   | 'usage.adjusted'
@@ -30,16 +44,34 @@ export type BillingEventName =
   | 'billing_run.opened'
   | 'billing_run.failed'
   | 'billing_run.completed'
+  | 'billing_run.awaiting_approval'
+  | 'billing_run.approved'
+  | 'billing_run.cancelled'
+  | 'billing_run.collected'
+  | 'billing_run.settings_changed'
   | 'invoice.finalised'
+  | 'invoice.suppressed'
   | 'invoice.paid'
+  | 'invoice.voided'
+  | 'invoice.reissue_requested'
+  | 'invoice.uncollectible'
+  | 'invoice_settings.changed'
+  | 'invoice_texts.changed'
   | 'payment.created'
   | 'payment.succeeded'
   | 'payment.declined'
   | 'payment.unknown'
+  | 'payment.withdrawn'
 
 /** What an event is about; what does not apply is left out. */
 export type Subjects = { customerId?: string; subscriptionId?: string; invoiceId?: string; billingRunId?: string }
-export type NewBillingEvent = Subjects & { id: string; event: BillingEventName; data: Record<string, unknown> }
+/** `isTold` false: nobody but who asks for the history is told, whatever the event. */
+export type NewBillingEvent = Subjects & {
+  id: string
+  event: BillingEventName
+  data: Record<string, unknown>
+  isTold?: boolean
+}
 
 export type BillingEvent = {
   id: string
@@ -58,6 +90,8 @@ const PUBLISHED: ReadonlySet<BillingEventName> = new Set([
   'subscription.updated',
   'invoice.finalised',
   'invoice.paid',
+  'invoice.voided',
+  'invoice.uncollectible',
 ])
 
 /** In the transaction that made it happen; what is published goes into the outbox with it. */
@@ -85,7 +119,7 @@ export async function insertBillingEvents(
       JSON.stringify(events.map((e) => e.data)),
     ],
   )
-  const published = events.filter(({ event }) => PUBLISHED.has(event))
+  const published = events.filter(({ event, isTold }) => PUBLISHED.has(event) && isTold !== false)
   if (published.length > 0) await insertOutbox(tx, published)
 }
 

@@ -1,10 +1,11 @@
 import { randomBytes, randomInt } from 'node:crypto'
 import type { Logger } from 'pino'
 import { Registry } from 'prom-client'
-import { v7 as newId } from 'uuid'
 import { buildAggregator } from '../../aggregator/aggregator.ts'
 import { buildIngest } from '../../ingest/ingest.ts'
 import type { MailSettings } from '../../ingest/webhooks/mail-settings.ts'
+import type { TaxEngine } from '../../invoicer/billing/tax/tax-port.ts'
+import type { StripeTaxSettings } from '../../invoicer/billing/tax/tax-stripe.http.ts'
 import { buildInvoicer } from '../../invoicer/invoicer.ts'
 import type { App, TenantId } from '../../schemas/http/door.ts'
 import { createAuthenticator } from '../access/authenticate.ts'
@@ -13,6 +14,7 @@ import { tenantDoor } from '../access/doors/tenants.ts'
 import { withRawBodies } from '../host/bodies.ts'
 import { listenForConfig } from '../host/config-listener.postgres.ts'
 import { type NamedCheck, serveHealth } from '../host/health.ts'
+import { createIds } from '../host/new-ids.ts'
 import { buildHost } from '../host/server.ts'
 import { openPorts, type Ports } from './ports.ts'
 import { openStores, type Stores, type StoresOptions } from './stores.ts'
@@ -27,6 +29,8 @@ export type RunOptions = StoresOptions & {
   allowPrivateWebhooks?: boolean
   /** The mail server that webhooks may go through. */
   mail?: MailSettings | undefined
+  /** The key of Stripe Tax, and where it is if not at its own address. */
+  stripeTax?: StripeTaxSettings | undefined
   cron: string | undefined
   version: string
   logger: Logger
@@ -73,7 +77,7 @@ async function runParts(options: RunOptions, undo: Undo): Promise<Running> {
   const parts = [
     ...ingestPart(options, app, stores, ports, metrics, now),
     ...aggregatorPart(options, app, stores, ports, metrics, now),
-    ...invoicerPart(options, app, stores, ports, metrics, now),
+    ...(await invoicerPart(options, app, stores, ports, metrics, now)),
   ]
   const postgres = { name: 'postgres', check: async () => stores.pool.query('SELECT 1').then(() => ({ ok: true })) }
   serveHealth(app, { logger, checks: [...parts.flatMap((part) => part.checks), postgres] })
@@ -150,18 +154,25 @@ function aggregatorPart(
   return [{ ...role, checks: [{ name: 'aggregator', check: role.check }] }]
 }
 
-function invoicerPart(
+async function invoicerPart(
   options: RunOptions,
   app: App,
   stores: Stores,
   ports: Ports,
   metrics: Registry,
   now: () => number,
-): Part[] {
+): Promise<Part[]> {
   if (!options.roles.includes('invoicer')) return []
   const { usage, events, gateway, progressOf } = ports
   const { logger, cron } = options
-  const means = { now, newId, cron, ...(progressOf ? { progressOf } : {}) }
-  const role = buildInvoicer({ app, pool: stores.pool, usage, events, gateway, logger, metrics, ...means })
+  const means = { now, newId: createIds(now), cron, ...(progressOf ? { progressOf } : {}) }
+  const stripeTax = options.stripeTax && (await stripeTaxOf(options.stripeTax, now))
+  const role = buildInvoicer({ app, pool: stores.pool, usage, events, gateway, stripeTax, logger, metrics, ...means })
   return [{ ...role, configChanged: () => undefined, checks: [] }]
+}
+
+/** Stripe's library is large: who does not use it need not load it. */
+async function stripeTaxOf(settings: StripeTaxSettings, now: () => number): Promise<TaxEngine> {
+  const { stripeTax } = await import('../../invoicer/billing/tax/tax-stripe.http.ts')
+  return stripeTax(settings, now)
 }

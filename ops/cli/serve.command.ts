@@ -20,6 +20,7 @@ import {
   type Role,
   refusal,
   serversOf,
+  stripeTaxOf,
 } from './settings.ts'
 import { FolderInUse } from './stores.ts'
 import { productVersion } from './version.ts'
@@ -36,6 +37,7 @@ const SETTINGS = `Settings come from the environment:
   WEBHOOK_ALLOW_PRIVATE  false; true lets webhooks go to private addresses, and without TLS
   SMTP_URL           smtp://user:password@host:587 or smtps://…:465, for webhooks that go by mail
   MAIL_FROM          the address that they come from; both or neither
+  STRIPE_TAX_KEY     asks Stripe Tax for legal entities with "engine": "stripe"; STRIPE_API_URL: a proxy before it
   BILLING_CRON       5 * * * *  (UTC); off: billing runs only on demand
   LOG_LEVEL          info; JSON lines on stderr
 `
@@ -78,6 +80,7 @@ export async function serveCommand(
       defaultPlan: defaultPlanOf(env),
       allowPrivateWebhooks: allowPrivateWebhooksOf(env),
       mail: mailOf(env),
+      stripeTax: stripeTaxOf(env),
       cron: cronOf(env),
       onLost: lost,
       version: productVersion(),

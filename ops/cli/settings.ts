@@ -1,4 +1,5 @@
 import { type MailSettings, mailSettingsOf } from '../../ingest/webhooks/mail-settings.ts'
+import type { StripeTaxSettings } from '../../invoicer/billing/tax/tax-stripe.http.ts'
 
 export type Env = Record<string, string | undefined>
 
@@ -69,6 +70,12 @@ export function enforceQuotaOf(env: Env): boolean {
 /** WEBHOOK_ALLOW_PRIVATE: true lets webhooks go to private addresses, and without TLS. */
 export function allowPrivateWebhooksOf(env: Env): boolean {
   return isTrue(env, 'WEBHOOK_ALLOW_PRIVATE', 'false')
+}
+
+/** STRIPE_TAX_KEY: asks Stripe for the tax of legal entities that say so; STRIPE_API_URL: where, if not at its own address. */
+export function stripeTaxOf(env: Env): StripeTaxSettings | undefined {
+  const { STRIPE_TAX_KEY: apiKey, STRIPE_API_URL: url } = env
+  return apiKey ? { apiKey, url: url || undefined } : undefined
 }
 
 /** SMTP_URL and MAIL_FROM: the mail server that webhooks may go through. */

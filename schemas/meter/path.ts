@@ -19,6 +19,12 @@ export function parsePath(text: string, member: string): string[] {
   return keys
 }
 
+/** Whether a text names a property as {@link parsePath} reads it, in the one way without `$.`. */
+export function isPath(text: string): boolean {
+  const keys = text.split('.')
+  return keys.length <= MAX_DEPTH && keys.every((key) => KEY.test(key))
+}
+
 /** What stands at a path of an event's data; undefined if there is nothing. */
 export function propertyAt(data: unknown, path: Path): unknown {
   let value = data

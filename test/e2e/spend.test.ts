@@ -49,6 +49,7 @@ beforeAll(async () => {
   const context = { key: 'context', name: 'Context', meter: METERS.context }
   await api().call('POST', '/plans', {
     ...{ key: 'llm', name: 'LLM', currency: 'USD', interval: 'month', alignment: 'anniversary', grace_seconds: 0 },
+    fees: 'in_arrears',
     charges: [
       { key: 'base', name: 'Base fee', price: { model: 'flat', amount: '20.00' } },
       { ...context, price: { model: 'per_unit', unit_amount: '0.000003' } },

@@ -37,6 +37,7 @@ export async function setUpCustomers(tenant: Api): Promise<void> {
     interval: 'month',
     alignment: 'calendar',
     grace_seconds: 0,
+    fees: 'in_arrears',
     charges: [
       { key: 'base', name: 'Base fee', price: { model: 'flat', amount: '20.00' } },
       {

@@ -1,10 +1,24 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createCoupon } from '../../invoicer/agreements/coupons/create-coupon.ts'
+import { endDiscount } from '../../invoicer/agreements/coupons/end-discount.ts'
+import { giveDiscount } from '../../invoicer/agreements/coupons/give-discount.ts'
 import { createLegalEntity } from '../../invoicer/agreements/entities/create-legal-entity.ts'
+import {
+  changeInvoiceSettings,
+  changeInvoiceTexts,
+} from '../../invoicer/agreements/invoice-settings/change-settings.ts'
+import { NO_TEXTS } from '../../invoicer/agreements/invoice-settings/texts.ts'
 import { changeSubscription } from '../../invoicer/agreements/subscriptions/change-subscription.ts'
 import { isDowngrade } from '../../invoicer/billing/is-downgrade.ts'
 import { createItem } from '../../invoicer/billing/items/create-item.ts'
+import { changeSettings } from '../../invoicer/billing/review/change-settings.ts'
+import { openRun } from '../../invoicer/billing/run/open-run.ts'
+import { runBilling } from '../../invoicer/billing/run/run-billing.ts'
 import { createTaxRate } from '../../invoicer/billing/tax/create-tax-rate.ts'
+import { createSchedule } from '../../invoicer/collection/credits/create-schedule.ts'
 import { grantCredit } from '../../invoicer/collection/credits/grant-credit.ts'
+import { putRule } from '../../invoicer/collection/top-ups/change-rule.ts'
+import { changeInvoice } from '../../invoicer/collection/voids/change-invoice.ts'
 import { createTestDatabase, type TestDatabase } from '../support/test-database.ts'
 import { createWorld, NOVEMBER, TOO_MUCH, type World } from './support/world.ts'
 
@@ -25,6 +39,9 @@ const TABLES = [
   'billing_events',
   'credit_grants',
   'credit_uses',
+  'credit_schedules',
+  'credit_top_up_rules',
+  'credit_purchases',
   'subscription_phases',
   'subscription_changes',
   'legal_entities',
@@ -37,6 +54,18 @@ const TABLES = [
   'credit_note_lines',
   'customer_balances',
   'balance_entries',
+  'billing_run_drafts',
+  'billing_run_settings',
+  'coupons',
+  'discounts',
+  'discount_ends',
+  'invoice_discounts',
+  'invoice_changes',
+  'periods_to_bill_again',
+  'carried_amounts',
+  'invoice_settings',
+  'invoice_texts',
+  'issued_texts',
 ]
 const APPEND_ONLY = [
   'customers',
@@ -54,6 +83,12 @@ const APPEND_ONLY = [
   'credit_notes',
   'credit_note_lines',
   'balance_entries',
+  'billing_run_drafts',
+  'discounts',
+  'discount_ends',
+  'invoice_discounts',
+  'invoice_changes',
+  'issued_texts',
 ]
 
 let database: TestDatabase
@@ -69,8 +104,19 @@ beforeAll(async () => {
   one.use('b', 'context_tokens', TOO_MUCH, NOVEMBER)
   const credit = { externalKey: 'c', customer: 'a', name: null, amount: '1.00', priority: 0, expiresAtMs: null }
   await one.transact(one.tenantId, (tx) => grantCredit(tx, credit, one))
+  const monthly = { ...credit, cadence: { interval: 'month', every: 1 } as const, startMs: null, untilMs: null }
+  const terms = { expires: 'never' as const, expiresAfterDays: null, scope: null, rollover: null, grants: 1 }
+  await one.transact(one.tenantId, (tx) => createSchedule(tx, { ...monthly, ...terms }, one))
+  const rule = { customer: 'b', threshold: '1.00', amount: '1.00', mostPurchases: 1, per: 'day' as const, priority: 0 }
+  await one.transact(one.tenantId, (tx) => putRule(tx, { ...rule, expiresAfterDays: null, scope: null }, one, 'manual'))
   one.use('a', 'context_tokens', '1000000', NOVEMBER)
+  const off = { percent: '10', amount: null, currency: null, cycles: null, charges: null }
+  const coupon = { key: 'tenth', name: 'Tenth', ...off, redeemByMs: null, maxRedemptions: null }
+  await one.transact(one.tenantId, (tx) => createCoupon(tx, coupon, one))
+  const discount = { externalKey: 'd', coupon: 'tenth', to: { subscription: 'a' }, startMs: NOVEMBER }
+  await one.transact(one.tenantId, (tx) => giveDiscount(tx, discount, one))
   await one.run()
+  await one.transact(one.tenantId, (tx) => endDiscount(tx, 'd', null, one))
   // What was billed turns out to be less.
   one.use('a', 'context_tokens', '-500000', NOVEMBER, one.clock.nowMs + 1)
   one.clock.nowMs += 1_000
@@ -79,9 +125,35 @@ beforeAll(async () => {
   one.use('a', 'context_tokens', TOO_MUCH, NOVEMBER, one.clock.nowMs + 1)
   one.clock.nowMs += 1_000
   await one.run()
+  await one.transact(one.tenantId, (tx) => changeSettings(tx, { rules: { first_invoice_above: '1' } }, 'key', one))
+  const dry = await one.transact(one.tenantId, (tx) => openRun(tx, { asOfMs: null, dryRun: true }, one))
+  await runBilling(one.deps, async () => undefined, one.tenantId, dry.id)
   const item = { externalKey: 'i', customer: 'a', subscription: null, description: 'I', currency: null, amount: '1.00' }
   await one.transact(one.tenantId, (tx) => createItem(tx, { ...item, quantity: null, unitAmount: null }, one))
-  const tax = { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' } as const
+  await one.transact(one.tenantId, async (tx) => {
+    await changeInvoiceSettings(tx, { zeroInvoices: 'issue', leastDue: { USD: '100.00' } }, one)
+    await changeInvoiceTexts(tx, { kind: 'tenant' }, { ...NO_TEXTS, memo: 'M' }, one)
+  })
+  const usage = {
+    key: 'u',
+    name: 'U',
+    meter: 'context_tokens',
+    price: { model: 'per_unit', unit_amount: '1' },
+  } as const
+  await one.plan({ key: 'usage', charges: [usage] })
+  await one.subscribe('nothing', { plan: 'usage' })
+  await one.subscribe('little')
+  await one.run()
+  const nothing = (await one.invoices()).find(({ customer }) => customer.externalKey === 'nothing')!
+  const change = { invoiceId: nothing.id, change: 'reissue', idempotencyKey: 'k', reason: 'r' } as const
+  await one.transact(one.tenantId, (tx) => changeInvoice(tx, change, one))
+  const tax = {
+    enabled: true,
+    engine: 'embedded',
+    rounding: 'per_line',
+    inclusive: false,
+    euConsumers: 'destination',
+  } as const
   const registrations = [{ country: 'GR', number: '1' }]
   const seller = { key: 'e', name: 'E', country: 'GR', address: null, numberPrefix: 'E', registrations, tax }
   await one.transact(one.tenantId, (tx) => createLegalEntity(tx, { ...seller, defaultCurrency: null }, one))

@@ -12,6 +12,7 @@ type EntityRow = {
   number_prefix: string
   tax_registrations: LegalEntity['registrations']
   tax_enabled: boolean
+  tax_engine: TaxSettings['engine']
   tax_rounding: TaxSettings['rounding']
   tax_inclusive: boolean
   eu_consumers: TaxSettings['euConsumers']
@@ -19,8 +20,8 @@ type EntityRow = {
 }
 
 const ENTITY = `
-  SELECT id, key, name, country, address, default_currency, number_prefix, tax_registrations, tax_enabled, tax_rounding,
-    tax_inclusive, eu_consumers, created_at
+  SELECT id, key, name, country, address, default_currency, number_prefix, tax_registrations, tax_enabled, tax_engine,
+    tax_rounding, tax_inclusive, eu_consumers, created_at
   FROM legal_entities`
 
 /**
@@ -32,8 +33,8 @@ export async function insertLegalEntity(tx: TenantTransaction, entity: LegalEnti
   const { rowCount } = await tx.query(
     `INSERT INTO legal_entities
        (tenant_id, id, key, country, default_currency, number_prefix, created_at, name, address, tax_registrations,
-        tax_enabled, tax_rounding, tax_inclusive, eu_consumers, is_default)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+        tax_enabled, tax_engine, tax_rounding, tax_inclusive, eu_consumers, is_default)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
        NOT EXISTS (SELECT FROM legal_entities))
      ON CONFLICT DO NOTHING`,
     [
@@ -51,8 +52,8 @@ export async function insertLegalEntity(tx: TenantTransaction, entity: LegalEnti
 
 export async function updateLegalEntity(tx: TenantTransaction, entity: LegalEntity): Promise<void> {
   await tx.query(
-    `UPDATE legal_entities SET name = $2, address = $3, tax_registrations = $4, tax_enabled = $5, tax_rounding = $6,
-       tax_inclusive = $7, eu_consumers = $8
+    `UPDATE legal_entities SET name = $2, address = $3, tax_registrations = $4, tax_enabled = $5, tax_engine = $6,
+       tax_rounding = $7, tax_inclusive = $8, eu_consumers = $9
      WHERE tenant_id = app_tenant() AND id = $1`,
     [entity.id, ...changeable(entity)],
   )
@@ -64,6 +65,7 @@ function changeable({ name, address, registrations, tax }: LegalEntity): unknown
     address === null ? null : JSON.stringify(address),
     JSON.stringify(registrations),
     tax.enabled,
+    tax.engine,
     tax.rounding,
     tax.inclusive,
     tax.euConsumers,
@@ -101,6 +103,7 @@ function fromRow(row: EntityRow): LegalEntity {
     registrations: row.tax_registrations,
     tax: {
       enabled: row.tax_enabled,
+      engine: row.tax_engine,
       rounding: row.tax_rounding,
       inclusive: row.tax_inclusive,
       euConsumers: row.eu_consumers,

@@ -6,6 +6,8 @@ export type Registration = { country: string; number: string }
 /** How a legal entity taxes what it sells. */
 export type TaxSettings = {
   enabled: boolean
+  /** Who knows the rates: the engine of the house, or Stripe Tax. */
+  engine: 'embedded' | 'stripe'
   /** Whether the tax of each line is rounded, or that of the invoice. */
   rounding: 'per_line' | 'per_invoice'
   /** Prices hold their tax, or it comes on top. */

@@ -7,12 +7,13 @@ import type { AgreedPrice, Plan, PlanContent } from './plan.ts'
 import { planHash } from './plan-hash.ts'
 import { findPlan, insertCharges, insertPlan } from './plans.postgres.ts'
 
-/** What holds when it is left out. */
+/** What holds when it is left out; of a plan that is there, fees are billed as by the version before. */
 export const PLAN_DEFAULTS = {
   every: 1,
   alignment: 'anniversary',
   graceSeconds: 3600,
   prorationBasis: 'second',
+  fees: 'in_advance',
 } as const satisfies Partial<PlanContent>
 type Defaulted = keyof typeof PLAN_DEFAULTS
 /** What a plan is made of. */
@@ -32,9 +33,10 @@ export async function createPlan<Price extends AgreedPrice>(
   checkPrice: CheckPrice<Price>,
   means: Means,
 ): Promise<{ plan: Plan; created: boolean }> {
-  const filled = fill(content)
+  const fees = content.fees ?? (await findPlan(tx, key, 1))?.fees
+  const filled = fill({ ...content, fees })
   refusePrices(filled, checkPrice)
-  const errors = await checkContent(tx, filled)
+  const errors = await checkContent(tx, filled, checkPrice)
   const plan = planOf(filled, { key, version: 1, effectiveFromMs: null }, means)
   if (errors.length > 0) {
     // One that was valid when it was stored is answered still, though its meter was archived since.
@@ -50,13 +52,14 @@ export async function createPlan<Price extends AgreedPrice>(
 }
 
 export function fill<Price extends AgreedPrice>(content: NewContent<Price>): PlanContent<Price> {
-  const { every, alignment, graceSeconds, prorationBasis } = content
+  const { every, alignment, graceSeconds, prorationBasis, fees } = content
   return {
     ...content,
     every: every ?? PLAN_DEFAULTS.every,
     alignment: alignment ?? PLAN_DEFAULTS.alignment,
     graceSeconds: graceSeconds ?? PLAN_DEFAULTS.graceSeconds,
     prorationBasis: prorationBasis ?? PLAN_DEFAULTS.prorationBasis,
+    fees: fees ?? PLAN_DEFAULTS.fees,
   }
 }
 

@@ -33,7 +33,8 @@ export async function createVersion<Price extends AgreedPrice>(
 ): Promise<{ plan: Plan; created: boolean }> {
   const latest = await findLatestPlan(tx, input.key)
   if (latest === undefined) throw new Problem('not_found', 'There is no plan with this key.')
-  const content = fill(input.content)
+  // A price that is changed does not change when fees are billed.
+  const content = fill({ ...input.content, fees: input.content.fees ?? latest.fees })
   refusePrices(content, checkPrice)
   const nowMs = means.now()
   // Subscriptions begin at whole minutes, and so do versions.
@@ -45,7 +46,7 @@ export async function createVersion<Price extends AgreedPrice>(
   const errors = [
     ...checkSameTerms(latest, content),
     ...checkEffectiveFrom(latest, effectiveFromMs, nowMs),
-    ...(await checkContent(tx, content)),
+    ...(await checkContent(tx, content, checkPrice)),
   ]
   if (errors.length > 0) throw new Problem('invalid_request', 'The version is not valid.', { errors })
   // Who came second looks again: the version that won may be this very one.

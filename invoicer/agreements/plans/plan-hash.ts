@@ -7,12 +7,12 @@ const TEXTS = new Set(['model', 'round', 'dimensions', 'when'])
 
 /**
  * SHA-256 over a canonical JSON of everything that decides an amount or on which invoice it stands: currency, period,
- * grace, basis of proration, and the charges in their order, each with its key, meter and price. Names that are shown are
- * not in it, and neither are key, version and date of the plan: the same content has the same hash wherever it stands.
- * Members are sorted, and decimals spelled in one way, so that "1.0" is "1".
+ * grace, basis of proration, whether fees are billed in advance, and the charges in their order, each with its key, meter
+ * and price. Names that are shown are not in it, and neither are key, version and date of the plan: the same content has
+ * the same hash wherever it stands. Members are sorted, and decimals spelled in one way, so that "1.0" is "1".
  */
 export function planHash(content: Omit<PlanContent, 'name'>): string {
-  const { currency, interval, every, alignment, graceSeconds, prorationBasis, charges } = content
+  const { currency, interval, every, alignment, graceSeconds, prorationBasis, fees, charges } = content
   const canonical = sorted({
     currency,
     interval,
@@ -20,7 +20,12 @@ export function planHash(content: Omit<PlanContent, 'name'>): string {
     alignment,
     grace_seconds: graceSeconds,
     proration_basis: prorationBasis,
-    charges: charges.map(({ key, meter, price }) => ({ key, meter, price: canonicalPrice(price) })),
+    // Said only where it is so: plans from before there was a choice keep their hash.
+    ...(fees === 'in_advance' ? { fees } : {}),
+    charges: charges.map(({ key, meter, price, attributes = [] }) => {
+      const charge = { key, meter, price: canonicalPrice(price) }
+      return attributes.length === 0 ? charge : { ...charge, attributes }
+    }),
   })
   return createHash('sha256').update(JSON.stringify(canonical)).digest('hex')
 }

@@ -11,9 +11,15 @@ export type Charge<Price extends AgreedPrice = AgreedPrice> = {
   name: string
   meter: string | null
   price: Price
+  /** Properties of its events that its line lists, such as payer and code (HC-13): dotted paths inside their data. */
+  attributes?: readonly string[]
 }
 
-/** What is charged each period, in arrears. A period is `every` intervals long. */
+export const FEE_TIMES = ['in_advance', 'in_arrears'] as const
+/** When the fees of a period, its flat prices, are billed: as it begins, or when it is over, as usage always is. */
+export type FeeTime = (typeof FEE_TIMES)[number]
+
+/** What is charged each period. A period is `every` intervals long. */
 export type PlanContent<Price extends AgreedPrice = AgreedPrice> = Cadence & {
   name: string
   currency: string
@@ -22,7 +28,13 @@ export type PlanContent<Price extends AgreedPrice = AgreedPrice> = Cadence & {
   graceSeconds: number
   /** What of a cut period is counted: its seconds, or the calendar days of the customer's zone. */
   prorationBasis: 'second' | 'day'
+  fees: FeeTime
   charges: Charge<Price>[]
+}
+
+/** Whether it has fees, and bills them as their period begins. */
+export function billsFeesAhead({ fees, charges }: Pick<PlanContent, 'fees' | 'charges'>): boolean {
+  return fees === 'in_advance' && charges.some(({ meter }) => meter === null)
 }
 
 /** A version of the plan `key`. It never changes once it is stored; whoever is on it stays on it until moved. */

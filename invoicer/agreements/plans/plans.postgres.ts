@@ -1,7 +1,7 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Interval } from '../../../schemas/time/period.ts'
 import type { Page } from '../../transaction.ts'
-import type { Alignment, Charge, Plan } from './plan.ts'
+import type { Alignment, Charge, FeeTime, Plan } from './plan.ts'
 import { planHash } from './plan-hash.ts'
 
 type PlanRow = {
@@ -15,6 +15,7 @@ type PlanRow = {
   alignment: Alignment
   grace_seconds: number
   proration_basis: Plan['prorationBasis']
+  fees: FeeTime
   effective_from: Date | null
   content_hash: string | null
   created_at: Date
@@ -23,8 +24,9 @@ type PlanRow = {
 
 const PLAN = `
   SELECT p.id, p.key, p.version, p.name, p.currency, p.period_interval, p.period_every, p.alignment, p.grace_seconds,
-    p.proration_basis, p.effective_from, p.content_hash, p.created_at,
+    p.proration_basis, p.fees, p.effective_from, p.content_hash, p.created_at,
     (SELECT jsonb_agg(jsonb_build_object('key', c.key, 'name', c.name, 'meter', c.meter, 'price', c.price)
+                      || CASE WHEN c.attributes IS NULL THEN '{}' ELSE jsonb_build_object('attributes', c.attributes) END
                       ORDER BY c.position)
      FROM plan_charges c WHERE c.tenant_id = p.tenant_id AND c.plan_id = p.id) AS charges
   FROM plans p`
@@ -34,13 +36,13 @@ export async function insertPlan(tx: TenantTransaction, plan: Plan): Promise<boo
   const { rowCount } = await tx.query(
     `INSERT INTO plans
        (tenant_id, id, key, version, effective_from, name, currency, period_interval, period_every, alignment,
-        grace_seconds, proration_basis, content_hash, created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        grace_seconds, proration_basis, fees, content_hash, created_at)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
      ON CONFLICT (tenant_id, key, version) DO NOTHING`,
     [
       ...[plan.id, plan.key, plan.version, plan.effectiveFromMs === null ? null : new Date(plan.effectiveFromMs)],
       ...[plan.name, plan.currency, plan.interval, plan.every, plan.alignment],
-      ...[plan.graceSeconds, plan.prorationBasis, plan.hash, new Date(plan.createdAtMs)],
+      ...[plan.graceSeconds, plan.prorationBasis, plan.fees, plan.hash, new Date(plan.createdAtMs)],
     ],
   )
   return rowCount === 1
@@ -48,27 +50,30 @@ export async function insertPlan(tx: TenantTransaction, plan: Plan): Promise<boo
 
 export async function insertCharges(tx: TenantTransaction, planId: string, charges: readonly Charge[]): Promise<void> {
   await tx.query(
-    `INSERT INTO plan_charges (tenant_id, plan_id, position, key, name, meter, price)
-     SELECT app_tenant(), $1, c.position - 1, c.key, c.name, c.meter, c.price::jsonb
-     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[])
-       WITH ORDINALITY AS c (key, name, meter, price, position)`,
+    `INSERT INTO plan_charges (tenant_id, plan_id, position, key, name, meter, price, attributes)
+     SELECT app_tenant(), $1, c.position - 1, c.key, c.name, c.meter, c.price::jsonb,
+       (SELECT array_agg(a.name ORDER BY a.place)
+        FROM jsonb_array_elements_text(c.attributes::jsonb) WITH ORDINALITY AS a (name, place))
+     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+       WITH ORDINALITY AS c (key, name, meter, price, attributes, position)`,
     [
       planId,
       charges.map((charge) => charge.key),
       charges.map((charge) => charge.name),
       charges.map((charge) => charge.meter),
       charges.map((charge) => JSON.stringify(charge.price)),
+      charges.map((charge) => JSON.stringify(charge.attributes ?? [])),
     ],
   )
 }
 
-/** Those of the named meters that exist. They are not archived before the transaction ends. */
-export async function existingMeters(tx: TenantTransaction, slugs: readonly string[]): Promise<Set<string>> {
-  const { rows } = await tx.query<{ slug: string }>(
-    'SELECT slug FROM meters WHERE slug = ANY ($1::text[]) AND archived_at IS NULL FOR KEY SHARE',
+/** How those of the named meters that exist aggregate. They are not archived before the transaction ends. */
+export async function existingMeters(tx: TenantTransaction, slugs: readonly string[]): Promise<Map<string, string>> {
+  const { rows } = await tx.query<{ slug: string; aggregation: string }>(
+    'SELECT slug, aggregation FROM meters WHERE slug = ANY ($1::text[]) AND archived_at IS NULL FOR KEY SHARE',
     [slugs],
   )
-  return new Set(rows.map((row) => row.slug))
+  return new Map(rows.map((row) => [row.slug, row.aggregation]))
 }
 
 export async function findPlan(tx: TenantTransaction, key: string, version: number): Promise<Plan | undefined> {
@@ -126,6 +131,7 @@ function fromRow(row: PlanRow): Plan {
     alignment: row.alignment,
     graceSeconds: row.grace_seconds,
     prorationBasis: row.proration_basis,
+    fees: row.fees,
     charges: row.charges,
   }
   return {

@@ -15,6 +15,15 @@ import { type Changeable, lockSubscription, lockSubscriptionsOf, storeChange } f
  * a cancellation back.
  */
 export type Cancel = 'period_end' | 'now' | null
+/**
+ * What becomes of fees that were billed in advance, of the time behind an end that is now: given back with the last
+ * invoice, or owed all the same. Fees in arrears cost what was served, whatever is said.
+ */
+export const CANCEL_FEES = ['credit', 'none'] as const
+/** `fees` goes with an end that is now; by default they are given back. */
+export type Cancellation = { cancel: Cancel; fees?: (typeof CANCEL_FEES)[number] }
+
+const MINUTE_MS = 60_000
 
 /**
  * Cancels, or takes that back. What was used up to the end is billed when the last period is due, and a fee for the part
@@ -28,32 +37,44 @@ export async function cancelSubscription(
   idOrKey: string,
   cancel: Cancel,
   means: Means,
+  fees: (typeof CANCEL_FEES)[number] = 'credit',
 ): Promise<Subscription> {
   const found = await lockSubscription(tx, idOrKey)
   if (found === undefined) throw new Problem('not_found', 'There is no subscription with this id or external key.')
   const nowMs = means.now()
   const { subscription } = found
-  const changed = cancel === null ? takenBack(found, nowMs) : cancelled(found, cancel, nowMs)
+  const changed = cancel === null ? takenBack(found, nowMs) : cancelled(found, cancel, fees, nowMs)
   if (isSame(subscription, changed)) return subscription
-  await storeChange(tx, changed)
+  await storeChange(tx, changed, found.feesBilled)
   if (cancel === null) await refuseTaken(tx, changed)
   await tell(tx, subscription, changed, means, nowMs)
   return changed
 }
 
-function cancelled({ subscription, contract }: Changeable, cancel: 'period_end' | 'now', nowMs: number): Subscription {
+function cancelled(
+  found: Changeable,
+  cancel: 'period_end' | 'now',
+  fees: (typeof CANCEL_FEES)[number],
+  nowMs: number,
+): Subscription {
+  const { subscription, contract } = found
   const state = stateAfter(subscription.state, 'cancel')
   // The same again changes nothing, also later.
   if (hasCome(subscription, nowMs)) return subscription
   const wantedMs = endOf(subscription, contract, cancel, nowMs)
   // Never later than it ends already: that would have to be taken back.
-  return endingAt(subscription, contract, Math.min(wantedMs, subscription.endMs ?? wantedMs), state)
+  const endMs = Math.min(wantedMs, subscription.endMs ?? wantedMs)
+  // In a trial, or a pause without fees, there are none to be kept.
+  const isKept = cancel === 'now' && fees === 'none' && phaseAt(subscription.phases, nowMs).bills
+  const feesUntilMs = isKept && endMs > contract.startMs ? periodEnd(subscription, contract, nowMs) : null
+  return endingAt({ ...found, subscription: { ...subscription, feesUntilMs } }, endMs, state)
 }
 
-function takenBack({ subscription, contract }: Changeable, nowMs: number): Subscription {
+function takenBack(found: Changeable, nowMs: number): Subscription {
+  const { subscription, contract } = found
   if (goesOn(subscription.state)) return subscription
   const state = stateAfter(hasCome(subscription, nowMs) ? 'ended' : subscription.state, 'take_back')
-  return endingAt(subscription, contract, contract.endMs, state)
+  return endingAt({ ...found, subscription: { ...subscription, feesUntilMs: null } }, contract.endMs, state)
 }
 
 function hasCome({ endMs }: Subscription, nowMs: number): boolean {
@@ -76,13 +97,10 @@ function endOf(subscription: Subscription, contract: Terms, cancel: 'period_end'
 }
 
 /** Its next period is cut by the end, or whole again; with nothing left to bill it has ended. */
-function endingAt(
-  subscription: Subscription,
-  contract: Terms,
-  endMs: number | null,
-  state: SubscriptionState,
-): Subscription {
+function endingAt(found: Changeable, wantedMs: number | null, state: SubscriptionState): Subscription {
+  const { subscription, contract } = found
   const { nextPeriod } = subscription
+  const endMs = behindBilledFees(found, wantedMs)
   if (nextPeriod === null || (endMs !== null && endMs <= nextPeriod.startMs)) {
     // What is invoiced already stays in it, though the clock of whoever invoiced it was ahead.
     return { ...subscription, endMs: nextPeriod?.startMs ?? endMs, nextPeriod: null, state: stateAfter(state, 'end') }
@@ -92,10 +110,21 @@ function endingAt(
   return { ...subscription, endMs, nextPeriod: next, state }
 }
 
+/**
+ * Fees of its next period that are billed are given back by the invoice of that period: it is a minute long at least, so
+ * that there is one.
+ */
+function behindBilledFees({ subscription, feesBilled }: Changeable, endMs: number | null): number | null {
+  const { nextPeriod, feesUntilMs } = subscription
+  if (endMs === null || nextPeriod === null || !feesBilled || feesUntilMs !== null) return endMs
+  return Math.max(endMs, nextPeriod.startMs + MINUTE_MS)
+}
+
 function isSame(one: Subscription, other: Subscription): boolean {
   return (
     one.state === other.state &&
     one.endMs === other.endMs &&
+    one.feesUntilMs === other.feesUntilMs &&
     one.nextPeriod?.startMs === other.nextPeriod?.startMs &&
     one.nextPeriod?.endMs === other.nextPeriod?.endMs
   )
@@ -117,6 +146,7 @@ async function tell(
       state,
       end,
       end_before: textOf(before.endMs),
+      ...(after.feesUntilMs === null ? {} : { fees_until: textOf(after.feesUntilMs) }),
     },
     // As a run says it where a last period is to be billed.
     ...(state === 'ended' ? [{ change: 'ended', state, end }] : []),

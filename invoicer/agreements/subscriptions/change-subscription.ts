@@ -3,18 +3,19 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
-import { type Cancel, cancelSubscription } from './cancel-subscription.ts'
+import { type Cancellation, cancelSubscription } from './cancel-subscription.ts'
 import { type ChangedPhases, type IsDowngrade, type PlanChange, phasesOnPlan } from './change-plan.ts'
 import { findAnswer, insertAnswer } from './changes.postgres.ts'
 import { stateAt } from './lifecycle.ts'
 import { type Pause, phasesPaused, phasesResumed, type Resume } from './pause-subscription.ts'
 import { phaseAt, samePhases } from './phases.ts'
 import { refuseOverlap } from './refuse-overlap.ts'
+import { nextPeriodWith } from './running-period.ts'
 import type { Subscription } from './subscription.ts'
 import { type Changeable, lockSubscription, lockSubscriptionsOf, storeChange } from './subscriptions.postgres.ts'
 
 /** What shall be. */
-export type Change = { cancel: Cancel } | PlanChange | Pause | Resume
+export type Change = Cancellation | PlanChange | Pause | Resume
 export type ChangeDeps = Means & { isDowngrade: IsDowngrade }
 /** Every change stores all phases anew, and every look reads them. */
 export const MOST_PHASES = 500
@@ -47,13 +48,13 @@ export async function changeSubscription(
   const means = { ...deps, now: () => atMs }
   const subscription =
     'cancel' in change
-      ? await cancelSubscription(tx, id, change.cancel, means)
+      ? await cancelSubscription(tx, id, change.cancel, means, change.fees)
       : await changePhases(tx, found, change, means)
   if (key !== null) await insertAnswer(tx, id, key, { change, answer: subscription, atMs })
   return { subscription, atMs }
 }
 
-type PhaseChange = Exclude<Change, { cancel: Cancel }>
+type PhaseChange = Exclude<Change, Cancellation>
 
 /** The phases that a change leads to. Nothing is stored. @throws Problem as `changeSubscription`. */
 export async function phasesAfter(
@@ -73,7 +74,7 @@ async function changePhases(
   change: PhaseChange,
   deps: ChangeDeps,
 ): Promise<Subscription> {
-  const { subscription } = found
+  const { subscription, contract } = found
   const nowMs = deps.now()
   const { phases, atMs } = await phasesAfter(tx, found, change, deps.isDowngrade, nowMs)
   if (samePhases(subscription.phases, phases)) return subscription
@@ -84,9 +85,9 @@ async function changePhases(
         'that starts where this one ends.',
     )
   }
-  const changed = { ...subscription, phases }
+  const changed = { ...subscription, phases, nextPeriod: nextPeriodWith(subscription, contract, phases) }
   await lockSubscriptionsOf(tx, subscription.customerId)
-  await storeChange(tx, changed)
+  await storeChange(tx, changed, found.feesBilled)
   // As it is stored now.
   await refuseOverlap(tx, changed)
   const { planKey: plan, planId, kind, bills } = phaseAt(phases, atMs)

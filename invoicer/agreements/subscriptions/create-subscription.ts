@@ -7,6 +7,7 @@ import type { Customer } from '../customers/customer.ts'
 import { findCustomer } from '../customers/customers.postgres.ts'
 import type { Plan } from '../plans/plan.ts'
 import { effectivePlan } from '../plans/plans.postgres.ts'
+import { planOfPhase } from './change-plan.ts'
 import { firstPeriodFrom } from './periods.ts'
 import { trialEndOf } from './phases.ts'
 import { refuseOverlap } from './refuse-overlap.ts'
@@ -61,6 +62,7 @@ export async function createSubscription(
     startMs,
     endMs,
     contractEndMs: endMs,
+    feesUntilMs: null,
     nextPeriod: first === undefined ? null : { startMs: first.startMs, endMs: first.endMs },
     createdAtMs: means.now(),
   }
@@ -107,8 +109,7 @@ function trialEnd(trial: { days: number } | { endMs: number }, startMs: number, 
 }
 
 function phasesFrom(startMs: number, plan: Plan, trialEndMs: number | undefined): Subscription['phases'] {
-  const { id: planId, key: planKey, version: planVersion } = plan
-  const active: NamedPhase = { startMs, planId, planKey, planVersion, kind: 'active', bills: true }
+  const active: NamedPhase = { startMs, ...planOfPhase(plan), kind: 'active', bills: true }
   if (trialEndMs === undefined) return [active]
   return [
     { ...active, kind: 'trial', bills: false },

@@ -1,10 +1,10 @@
-import type { Interval } from '../../../schemas/time/period.ts'
+import type { Cadence } from '../../../schemas/time/period.ts'
 import type { Alignment } from '../plans/plan.ts'
 import type { SubscriptionState } from './lifecycle.ts'
 import type { Phase, Phases } from './phases.ts'
 
-/** A phase, with key and version of its plan. */
-export type NamedPhase = Phase & { planKey: string; planVersion: number }
+/** A phase, with key, version and periods of its plan, and whether that bills fees in advance. */
+export type NamedPhase = Phase & { planKey: string; planVersion: number; periods: Recurrence; feesAhead: boolean }
 
 /** A customer on a plan, or one after the other, from a start to an optional end, all at whole minutes. */
 export type Subscription = {
@@ -20,6 +20,8 @@ export type Subscription = {
   endMs: number | null
   /** Where it ends without a cancellation. */
   contractEndMs: number | null
+  /** Up to when fees that are billed in advance are owed, though it ends before; null: up to its end. */
+  feesUntilMs: number | null
   /** The first period without an invoice; null after the last. */
   nextPeriod: StoredPeriod | null
   createdAtMs: number
@@ -28,12 +30,13 @@ export type Subscription = {
 /** The boundaries of a period as they are stored with its subscription. */
 export type StoredPeriod = { startMs: number; endMs: number }
 
-/** What periods are computed from. */
-export type Terms = {
+/** How periods recur. */
+export type Recurrence = Cadence & { alignment: Alignment }
+
+/** What periods are computed from. `later`: where they begin anew and recur otherwise, in order; left out: nowhere. */
+export type Terms = Recurrence & {
   startMs: number
   endMs: number | null
-  interval: Interval
-  every: number
-  alignment: Alignment
   zone: string
+  later?: readonly (Recurrence & { startMs: number })[]
 }

@@ -1,8 +1,10 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
+import { feesDueMs } from './fees-due.ts'
 import { goesOn, type SubscriptionState } from './lifecycle.ts'
+import { isSameRecurrence, recurringLater } from './periods.ts'
 import type { Phases } from './phases.ts'
-import type { NamedPhase, Subscription, Terms } from './subscription.ts'
+import type { NamedPhase, Recurrence, Subscription, Terms } from './subscription.ts'
 
 type SubscriptionRow = {
   id: string
@@ -11,22 +13,33 @@ type SubscriptionRow = {
   plan_id: string
   plan_key: string
   plan_version: number
+  plan_fees_ahead: boolean
+  plan_periods: Recurrence
   phases: NamedPhase[] | null
   state: SubscriptionState
   start_at: Date
   end_at: Date | null
   contract_end_at: Date | null
+  fees_until: Date | null
   next_period_start: Date | null
   next_period_end: Date | null
   created_at: Date
 }
 
+/** As `billsFeesAhead` says it, of a row of `plans`. */
+export const feesAhead = (plan: string) => `(${plan}.fees = 'in_advance' AND EXISTS (SELECT FROM plan_charges g
+    WHERE g.tenant_id = ${plan}.tenant_id AND g.plan_id = ${plan}.id AND g.meter IS NULL))`
+const periods = (plan: string) =>
+  `jsonb_build_object('interval', ${plan}.period_interval, 'every', ${plan}.period_every, 'alignment', ${plan}.alignment)`
 const COLUMNS = `
   s.id, s.external_key, s.customer_id, s.plan_id, p.key AS plan_key, p.version AS plan_version, s.state, s.start_at, s.end_at,
-  s.contract_end_at, s.next_period_start, s.next_period_end, s.created_at,
+  s.contract_end_at, s.fees_until, ${feesAhead('p')} AS plan_fees_ahead,
+  ${periods('p')} AS plan_periods, s.next_period_start, s.next_period_end, s.created_at,
   CASE WHEN s.revision > 0 THEN (
     SELECT jsonb_agg(jsonb_build_object('startMs', (extract(epoch FROM f.start_at) * 1000)::bigint, 'planId', f.plan_id,
-                                        'planKey', q.key, 'planVersion', q.version, 'kind', f.kind, 'bills', f.bills) ORDER BY f.start_at)
+                                        'planKey', q.key, 'planVersion', q.version, 'feesAhead', ${feesAhead('q')},
+                                        'periods', ${periods('q')},
+                                        'kind', f.kind, 'bills', f.bills) ORDER BY f.start_at)
     FROM subscription_phases f JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = f.plan_id
     WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) END AS phases`
 const SUBSCRIPTION = `
@@ -41,8 +54,8 @@ export async function insertSubscription(
   const { rowCount } = await tx.query(
     `INSERT INTO subscriptions
        (tenant_id, id, external_key, customer_id, plan_id, state, start_at, end_at, next_period_start, next_period_end,
-        created_at, revision)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        created_at, revision, fees_due_at)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
      ON CONFLICT (tenant_id, external_key) DO NOTHING`,
     [
       subscription.id,
@@ -56,6 +69,7 @@ export async function insertSubscription(
       dateOrNull(subscription.nextPeriod?.endMs),
       new Date(subscription.createdAtMs),
       subscription.phases.length > 1 ? 1 : 0,
+      dateOrNull(feesDueMs(subscription, false)),
     ],
   )
   if (rowCount !== 1) return false
@@ -65,18 +79,31 @@ export async function insertSubscription(
 
 /** At the revision that it has by now. */
 async function insertPhases(tx: TenantTransaction, { id, phases }: Subscription): Promise<void> {
+  const anchors = anchorsOf(phases)
   await tx.query(
-    `INSERT INTO subscription_phases (tenant_id, subscription_id, revision, start_at, plan_id, kind, bills)
+    `INSERT INTO subscription_phases (tenant_id, subscription_id, revision, start_at, plan_id, kind, bills, anchor_at)
      SELECT s.tenant_id, s.id, s.revision, n.*
-     FROM subscriptions s, unnest($2::timestamptz[], $3::uuid[], $4::text[], $5::boolean[]) AS n WHERE s.id = $1`,
+     FROM subscriptions s, unnest($2::timestamptz[], $3::uuid[], $4::text[], $5::boolean[], $6::timestamptz[]) AS n WHERE s.id = $1`,
     [
       id,
       phases.map(({ startMs }) => new Date(startMs)),
       phases.map(({ planId }) => planId),
       phases.map(({ kind }) => kind),
       phases.map(({ bills }) => bills),
+      anchors.map((ms) => new Date(ms)),
     ],
   )
+}
+
+/** From when on the periods of each phase recur. */
+function anchorsOf([first, ...later]: Phases<NamedPhase>): number[] {
+  let [anchorMs, before] = [first.startMs, first]
+  const others = later.map((phase) => {
+    if (!isSameRecurrence(before.periods, phase.periods)) anchorMs = phase.startMs
+    before = phase
+    return anchorMs
+  })
+  return [first.startMs, ...others]
 }
 
 /** Until the end of the transaction nobody else subscribes the customer: what is looked for stays as it is seen. */
@@ -124,13 +151,14 @@ export async function findSubscription(tx: TenantTransaction, idOrKey: string): 
   return rows.map(fromRow)[0]
 }
 
-/** A subscription, and the terms of its contract: those without a cancellation. */
-export type Changeable = { subscription: Subscription; contract: Terms }
+/**
+ * A subscription, the terms of its contract: those without a cancellation, and whether fees of its next period were billed
+ * in advance.
+ */
+export type Changeable = { subscription: Subscription; contract: Terms; feesBilled: boolean }
 type ChangeableRow = SubscriptionRow & {
-  period_interval: Terms['interval']
-  period_every: number
-  alignment: Terms['alignment']
   timezone: string
+  fees_billed: boolean
 }
 
 /** Until the end of the transaction nobody else changes it or moves it on; a run that is about to is waited for. */
@@ -147,7 +175,9 @@ export async function lockSubscription(tx: TenantTransaction, idOrKey: string): 
 
 export async function findChangeable(tx: TenantTransaction, idOrKey: string): Promise<Changeable | undefined> {
   const { rows } = await tx.query<ChangeableRow>(
-    `SELECT ${COLUMNS}, p.period_interval, p.period_every, p.alignment, c.timezone
+    `SELECT ${COLUMNS}, c.timezone,
+       EXISTS (SELECT FROM billed_fees b WHERE b.tenant_id = s.tenant_id AND b.subscription_id = s.id
+         AND b.period_start = s.next_period_start) AS fees_billed
      FROM subscriptions s
      JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
      JOIN customers c ON c.tenant_id = s.tenant_id AND c.id = s.customer_id
@@ -159,21 +189,26 @@ export async function findChangeable(tx: TenantTransaction, idOrKey: string): Pr
   if (row === undefined) return undefined
   const subscription = fromRow(row)
   const { startMs, contractEndMs: endMs } = subscription
-  const { period_interval: interval, period_every: every, alignment, timezone: zone } = row
-  const contract = { startMs, endMs, interval, every, alignment, zone }
-  return { subscription, contract }
+  const { plan_periods: first, timezone: zone } = row
+  const contract = { ...first, startMs, endMs, zone, later: recurringLater(first, subscription.phases) }
+  return { subscription, contract, feesBilled: row.fees_billed }
 }
 
-/** Its state, end, next period and phases; of one that does not go on also where its contract ends. */
-export async function storeChange(tx: TenantTransaction, subscription: Subscription): Promise<void> {
-  const { id, state, endMs, contractEndMs, nextPeriod } = subscription
+/** Its state, end, next period, fees due and phases; of one that does not go on also where its contract ends. */
+export async function storeChange(
+  tx: TenantTransaction,
+  subscription: Subscription,
+  feesBilled: boolean,
+): Promise<void> {
+  const { id, state, endMs, contractEndMs, feesUntilMs, nextPeriod } = subscription
   await tx.query(
     `UPDATE subscriptions SET state = $2, end_at = $3, contract_end_at = $4, next_period_start = $5, next_period_end = $6,
-       revision = revision + 1
+       fees_due_at = $7, fees_until = $8, revision = revision + 1
      WHERE id = $1`,
     [
       ...[id, state, dateOrNull(endMs), dateOrNull(goesOn(state) ? null : contractEndMs)],
       ...[dateOrNull(nextPeriod?.startMs), dateOrNull(nextPeriod?.endMs)],
+      ...[dateOrNull(feesDueMs(subscription, feesBilled)), dateOrNull(feesUntilMs)],
     ],
   )
   await insertPhases(tx, subscription)
@@ -222,6 +257,7 @@ function fromRow(row: SubscriptionRow): Subscription {
     startMs: row.start_at.getTime(),
     endMs: row.end_at?.getTime() ?? null,
     contractEndMs: (goesOn(row.state) ? row.end_at : row.contract_end_at)?.getTime() ?? null,
+    feesUntilMs: row.fees_until?.getTime() ?? null,
     nextPeriod: nextStart && nextEnd && { startMs: nextStart.getTime(), endMs: nextEnd.getTime() },
     createdAtMs: row.created_at.getTime(),
   }
@@ -233,9 +269,12 @@ function phasesOf({
   plan_id: planId,
   plan_key: planKey,
   plan_version: planVersion,
+  plan_fees_ahead: feesAhead,
+  plan_periods: periods,
   phases,
 }: SubscriptionRow): Phases<NamedPhase> {
-  const first: NamedPhase = { startMs: start.getTime(), planId, planKey, planVersion, kind: 'active', bills: true }
+  const of = { planId, planKey, planVersion, feesAhead, periods }
+  const first: NamedPhase = { startMs: start.getTime(), ...of, kind: 'active', bills: true }
   const [stored, ...rest] = phases ?? []
   if (stored === undefined) return [first]
   return stored.startMs <= first.startMs ? [stored, ...rest] : [first, stored, ...rest]

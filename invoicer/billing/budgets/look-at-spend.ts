@@ -1,6 +1,8 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { loadDiscounts } from '../discounts/discounts.postgres.ts'
+import type { DiscountsOf } from '../discounts/in-force.ts'
 import type { ToRate } from '../due.ts'
 import { draftPreviews } from '../preview/draft-previews.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
@@ -64,10 +66,14 @@ async function lookAtSpend(deps: LookDeps, tenantId: TenantId, dueMs: number, ho
   const planIds = watched.flatMap(({ subscription }) => planIdsOf(subscription))
   const planOf = await loadPlans(deps.transact, tenantId, new Map(), planIds)
   const customerIds = watched.map(({ subscription }) => subscription.customerId)
-  const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
+  const subscriptions = watched.map(({ subscription }) => subscription)
+  const terms = await deps.transact(tenantId, async (tx) => ({
+    taxOf: await loadTaxes(tx, customerIds),
+    discountsOf: await loadDiscounts(tx, subscriptions, null),
+  }))
   const failures = new Map<string, unknown>()
   const look = async (part: readonly Watched[]) => {
-    const seen = await compare(deps.usage, tenantId, nowMs, part, planOf, taxOf)
+    const seen = await compare(deps.usage, tenantId, nowMs, part, planOf, terms)
     if (seen.reached.length > 0) hooks.fired(await fireSpendAlerts(deps, tenantId, seen.reached))
     for (const { subscriptionId, error } of seen.failures) failures.set(subscriptionId, error)
   }
@@ -77,7 +83,7 @@ async function lookAtSpend(deps: LookDeps, tenantId: TenantId, dueMs: number, ho
   return watched.length
 }
 
-type Item = Watched & { period: Period }
+type Item = Watched & { period: Period; asSpend: true }
 
 /** Everything that is reached, told before or not, and what cannot be rated. */
 async function compare(
@@ -86,13 +92,14 @@ async function compare(
   nowMs: number,
   part: readonly Watched[],
   planOf: PlanOf,
-  taxOf: TaxOf,
+  { taxOf, discountsOf }: { taxOf: TaxOf; discountsOf: DiscountsOf },
 ): Promise<{ reached: Reached[]; failures: Failure[] }> {
   const failures: Failure[] = []
   const items = part.flatMap((one) =>
-    watchedPeriods(one.subscription, nowMs).map((period): Item => ({ ...one, period })),
+    // Fees in advance are spend of their own period, whenever they are billed.
+    watchedPeriods(one.subscription, nowMs).map((period): Item => ({ ...one, period, asSpend: true })),
   )
-  const drafts = await draftPreviews(usage, tenantId, nowMs, items, planOf, taxOf, taxWhereKnown)
+  const drafts = await draftPreviews(usage, tenantId, nowMs, items, planOf, taxOf, taxWhereKnown, discountsOf)
   const reached = items.flatMap(({ budget, subscription, period }, place): Reached[] => {
     const draft = drafts[place]
     if (draft === undefined || draft instanceof Error) {

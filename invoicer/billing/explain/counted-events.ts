@@ -12,6 +12,8 @@ export type CountedEvent = {
   /** The payload that counts: of the last operation, else of the first copy. */
   effective: Copy
   quantity: Quantity
+  /** Its data. */
+  data: unknown
   /** What a meter of distinct values tells apart. */
   text: string | undefined
 }
@@ -38,7 +40,7 @@ export function countedBy(
     if (!passes(version.filter, data)) return undefined
     // What is stored and is no quantity counts 0.
     const quantity = ZERO.plus(evaluators.get(version)?.(data) ?? ZERO)
-    return { identity, effective, quantity, text: distinctText(version, data) }
+    return { identity, effective, quantity, data, text: distinctText(version, data) }
   }
 }
 

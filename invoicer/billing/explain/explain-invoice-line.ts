@@ -3,16 +3,20 @@ import { formatMoney } from '../../../schemas/money.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
 import type { Invoice, InvoiceLine } from '../invoices/invoice.ts'
 import { taxAmounts } from '../tax/tax-amounts.ts'
+import { loweredBy } from './coupon-steps.ts'
 import { explainLine, type LineToExplain } from './explain-line.ts'
 import type { ExplainNode } from './node.ts'
 import { lineOf, type OpenedInvoice, type OpenedLine } from './open-invoice.ts'
-import { isAsStored } from './recompute-line.ts'
+import { discountDifference } from './recompute-discounts.ts'
+import { isAsStored, isNothing } from './recompute-line.ts'
 
 export type Explanation = {
   invoice: Invoice
   opened: OpenedLine
   tree: ExplainNode
   tax: ExplainNode | null
+  /** What discounts leave of it. */
+  discounts: ExplainNode[]
   /** Undefined: plan and usage come to what is stored. */
   difference: string | undefined
 }
@@ -34,7 +38,8 @@ export function explainInvoiceLine(invoice: OpenedInvoice, index: number): Expla
     opened,
     tree,
     tax: taxNode(line, currency),
-    difference: differenceOf(opened, currency),
+    discounts: loweredBy(invoice.invoice, line),
+    difference: differenceOf(opened, currency) ?? differenceOfDiscount(invoice, line),
   }
 }
 
@@ -47,14 +52,17 @@ function usageOf({ line, origin, cost }: OpenedLine): LineToExplain['usage'] {
 }
 
 /** Beside the amount, or inside it. Where its own rounding gives another cent, the taxes were rounded together. */
-function taxNode({ tax, amountMinor }: InvoiceLine, currency: string): ExplainNode | null {
+function taxNode({ tax, amountMinor, discount }: InvoiceLine, currency: string): ExplainNode | null {
   if (tax === null) return null
   const { ratePercent, code, reason, inclusive } = tax
   const input = formatMoney(amountMinor, currency)
   const share = inclusive ? `${ratePercent} ÷ (100 + ${ratePercent})` : `${ratePercent} ÷ 100`
   const label = `Tax ${code}, ${reason}, ${inclusive ? 'inside the amount' : 'on top of the amount'}`
   const [alone] = taxAmounts([{ amountMinor, ratePercent, inclusive }], 'per_line')
-  const rounded = alone === tax.amountMinor ? 'rounded' : 'rounded over the invoice, its part by the largest remainder'
+  const together = discount
+    ? `rounded together with line ${discount.lowers}: what is off its tax`
+    : 'rounded over the invoice, its part by the largest remainder'
+  const rounded = alone === tax.amountMinor ? 'rounded' : together
   return {
     label,
     input,
@@ -64,9 +72,16 @@ function taxNode({ tax, amountMinor }: InvoiceLine, currency: string): ExplainNo
   }
 }
 
+function differenceOfDiscount({ invoice, discounts }: OpenedInvoice, { index }: InvoiceLine): string | undefined {
+  const difference = discountDifference(invoice, discounts)
+  if (difference?.line !== index) return undefined
+  return `The discounts come to ${difference.expected}, ${difference.found} is stored.`
+}
+
 function differenceOf({ cost, recomputed }: OpenedLine, currency: string): string | undefined {
   if (cost === undefined) return undefined
   if (recomputed instanceof Problem) return recomputed.message
+  if (recomputed === undefined && isNothing(cost)) return undefined
   if (recomputed === undefined) return 'The plan makes no such line of what is stored.'
   if (isAsStored(recomputed, cost)) return undefined
   const [now, then] = [recomputed.amountMinor, cost.amountMinor].map((minor) => formatMoney(minor, currency))

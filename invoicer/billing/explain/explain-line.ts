@@ -1,10 +1,12 @@
 import { currencyExponent, formatMoney, moneyAsQuantity, roundToMinorOfAnySize } from '../../../schemas/money.ts'
 import { parseSum, ZERO } from '../../../schemas/quantity.ts'
+import type { FeeDifferenceEntry } from '../fees/billed-fee.ts'
 import type { AdjustmentEntry, OneTimeEntry } from '../items/invoice-item.ts'
 import type { LineBreakdown, TrueUpEntry } from '../lines.ts'
 import { type Parts, type ProrationEntry, tierFlats } from '../proration.ts'
 import type { BoundEntry } from '../rating/breakdown.ts'
 import { lengthOf, type ProrationBasis, unusedMinor } from '../unused.ts'
+import { couponSteps } from './coupon-steps.ts'
 import { type Chain, type ExplainNode, step, textOf } from './node.ts'
 import { isModelEntry, pricePart } from './price-parts.ts'
 
@@ -37,7 +39,8 @@ export function explainLine(line: LineToExplain): ExplainNode {
 
 function chainOf(line: LineToExplain, first: LineBreakdown[number]): Chain {
   if (first.type === 'true_up') return trueUp(line, first)
-  if (first.type === 'adjustment') return adjustment(line, first)
+  if (first.type === 'coupon') return couponSteps(first, line.currency)
+  if (first.type === 'adjustment' || first.type === 'fee_difference') return adjustment(line, first)
   return rounded(line, first.type === 'one_time' ? oneTime(first) : charged(line))
 }
 
@@ -84,6 +87,7 @@ function otherStep(line: LineToExplain, chain: Chain, entry: LineBreakdown[numbe
     case 'proration':
       return prorated(line, chain, entry)
     case 'discount':
+    case 'overage':
     case 'maximum':
       return bound(chain, entry)
     default:
@@ -108,6 +112,13 @@ function bound(chain: Chain, entry: BoundEntry): Chain {
     const rule = `${chain.text} - ${chain.text} × ${entry.percent} ÷ 100`
     const off = chain.exact.times(parseSum(entry.percent)).div(100)
     return step(chain, { label: 'Discount', rule }, chain.exact.minus(off))
+  }
+  if (entry.type === 'overage') {
+    const { commitment_amount: commitment, overage_factor: factor } = entry
+    const rule = `${commitment} + (${chain.text} - ${commitment}) × ${factor}`
+    const committed = parseSum(commitment)
+    const beyond = chain.exact.minus(committed).times(parseSum(factor))
+    return step(chain, { label: 'Overage beyond the commitment', rule }, committed.plus(beyond))
   }
   return step(chain, { label: 'Maximum', rule: `at most ${entry.maximum_amount}` }, parseSum(entry.maximum_amount))
 }
@@ -156,17 +167,21 @@ function proratedMinimum(line: LineToExplain, least: Chain, proration: Proration
  * What the charge of an earlier period comes to by what is known now, less what was billed of it. Credit notes give back
  * what a negative one leaves.
  */
-function adjustment(line: LineToExplain, entry: AdjustmentEntry): Chain {
+function adjustment(line: LineToExplain, entry: AdjustmentEntry | FeeDifferenceEntry): Chain {
   const rest = line.breakdown.slice(1)
   const at = rest.findIndex(({ type }) => type === 'true_up')
   const now = rounded(line, charged({ ...line, breakdown: at < 0 ? rest : rest.slice(0, at) }))
-  const cost = parseSum(entry.now)
+  const off = entry.type === 'adjustment' ? parseSum(entry.discount ?? '0') : ZERO
+  const cost = parseSum(entry.now).plus(off)
   const raised = { label: 'Up to the minimum', rule: `+ ${textOf(cost.minus(now.exact))}` }
-  const whole = now.exact.equals(cost) ? now : step(now, raised, cost, entry.now)
+  const before = now.exact.equals(cost) ? now : step(now, raised, cost, off.isZero() ? entry.now : textOf(cost))
+  const whole = off.isZero() ? before : less(line, before, 'discounts of that period', textOf(off))
   const difference = less(line, whole, 'what was billed', entry.billed)
   const left = parseSum(entry.amount)
   if (difference.exact.equals(left) || left.isPositive()) return difference
-  return step(difference, { label: 'Less what credit notes give back', rule: 'the rest' }, left, entry.amount)
+  const label = entry.type === 'adjustment' ? 'Less what credit notes give back' : 'Less what discounts took off'
+  const rule = entry.type === 'adjustment' ? 'the rest' : `+ ${entry.discount ?? '0'}`
+  return step(difference, { label, rule }, left, entry.amount)
 }
 
 function oneTime({ amount, quantity, unit_amount: each }: OneTimeEntry): Chain {

@@ -1,7 +1,16 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { ADDED_UP } from '../../../schemas/meter/aggregation.ts'
+import { propertyAt } from '../../../schemas/meter/path.ts'
 import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import {
+  type Counted,
+  countingDetail,
+  type EventDetail,
+  type EventsAlike,
+  propertiesOf,
+  readingOfDetail,
+} from '../counted.ts'
 import { type AggregatedEvent, aggregate } from '../quote/aggregate.ts'
 import type { MeteredUsage } from '../usage.ts'
 import { type CountedEvent, countedBy, isWithin, type Times } from './counted-events.ts'
@@ -15,6 +24,8 @@ export type LineUsage = {
   /** A level was averaged over so much, of which these times are parts; by default over these. */
   averagedOverMs?: number | undefined
   knownBeforeMs: number
+  /** What its price, or the line, needs of single events; of meters that add up. */
+  detail?: EventDetail | undefined
 }
 export type EventPage = { events: CountedEvent[]; next: Place | undefined }
 
@@ -44,6 +55,7 @@ export async function countAgain(reader: EventReader, tenantId: TenantId, asked:
   const meter = await knownMeter(reader, tenantId, asked.meter)
   const addsUp = ADDED_UP.includes(meter.aggregation)
   const kept: Kept[] = []
+  const detailed = addsUp && asked.detail ? countDetail(asked.detail) : undefined
   let [quantity, events, digest] = [ZERO, 0, 0n]
   for await (const event of countedEvents(reader, tenantId, meter, asked, undefined)) {
     const { identity, effective, text } = event
@@ -51,12 +63,40 @@ export async function countAgain(reader: EventReader, tenantId: TenantId, asked:
     if (isCounted) {
       events += 1
       digest = (digest + identity.hash) % DIGEST_MODULUS
+      detailed?.add(event)
     }
     if (addsUp) quantity = isCounted ? quantity.plus(event.quantity) : quantity
     else if (isCounted || readsFromBefore(meter))
       kept.push({ timeMs: effective.timeMs, value: event.quantity, text, version: identity.first?.version ?? 0n })
   }
-  return { quantity: addsUp ? quantity : aggregated(meter, asked, kept), events, digest }
+  const usage = { quantity: addsUp ? quantity : aggregated(meter, asked, kept), events, digest }
+  return detailed ? { ...usage, counted: detailed.counted() } : usage
+}
+
+/** In the order of (time, known_at) where that matters: then the events are held until all are there. */
+function countDetail(detail: EventDetail): { add: (event: CountedEvent) => void; counted: () => Counted } {
+  const counting = countingDetail(detail)
+  const properties = propertiesOf(detail)
+  const held: { timeMs: number; version: bigint; alike: EventsAlike }[] = []
+  const inOrder = readingOfDetail(detail) === 'order'
+  return {
+    add: ({ quantity, data, effective: { timeMs }, identity: { first } }) => {
+      const found = properties.map(({ name, path }) => [name, propertyAt(data, path)])
+      const alike = { each: quantity, quantity, events: 1, properties: Object.fromEntries(found) }
+      if (inOrder) held.push({ timeMs, version: first?.version ?? 0n, alike })
+      else counting.add(alike)
+    },
+    counted: () => {
+      held.sort(byTimeAndKnown)
+      for (const { alike } of held) counting.add(alike)
+      return counting.counted()
+    },
+  }
+}
+
+/** The higher its version the earlier an event became known. */
+function byTimeAndKnown(a: { timeMs: number; version: bigint }, b: { timeMs: number; version: bigint }): number {
+  return a.timeMs - b.timeMs || Number(b.version > a.version) - Number(b.version < a.version)
 }
 
 /** What is kept of an event where events do not just add up: there may be millions. */
@@ -64,8 +104,7 @@ type Kept = AggregatedEvent & { timeMs: number; version: bigint }
 
 /** Of several times apart, their events are aggregated together; only levels, which last, are added time by time. */
 function aggregated(meter: Meter, { times, averagedOverMs }: LineUsage, kept: Kept[]): Quantity {
-  // By time, then by when they became known.
-  kept.sort((a, b) => a.timeMs - b.timeMs || Number(b.version > a.version) - Number(b.version < a.version))
+  kept.sort(byTimeAndKnown)
   const { aggregation, window, percentile } = meter
   const asked = { aggregation, window, percentile: parseQuantity(percentile ?? '50'), initial: ZERO, averagedOverMs }
   if (!readsFromBefore(meter)) return aggregate({ ...asked, period: undefined }, kept)

@@ -1,7 +1,12 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { parseQuantity } from '../../../schemas/quantity.ts'
+import { recurringLater } from '../../agreements/subscriptions/periods.ts'
 import type { Transact } from '../../transaction.ts'
+import { detailOf } from '../counted.ts'
+import { dueAtOf, loadDiscounts } from '../discounts/discounts.postgres.ts'
+import { type DueDiscount, inForce } from '../discounts/in-force.ts'
 import type { ToRate } from '../due.ts'
 import type { Invoice, InvoiceLine } from '../invoices/invoice.ts'
 import { readInvoice } from '../invoices/read-invoice.ts'
@@ -11,8 +16,22 @@ import type { PlanOf } from '../run/rate-chunk.ts'
 import { planIdsOf } from '../shares.ts'
 import type { MeteredUsage } from '../usage.ts'
 import type { LineUsage } from './line-usage.ts'
-import { costOfAdjustment, possiblePeriods, type Recomputed, recompute, type StoredCost } from './recompute-line.ts'
-import { findInvoiceIds, hasNumberBefore, type LineOrigin, lineOrigins } from './stored-invoice.postgres.ts'
+import {
+  costOfAdjustment,
+  costOfFee,
+  possiblePeriods,
+  type Recomputed,
+  recompute,
+  type StoredCost,
+} from './recompute-line.ts'
+import {
+  findInvoiceIds,
+  hasNumberBefore,
+  type LineOrigin,
+  lineOrigins,
+  type PhaseThen,
+  runKnewBefore,
+} from './stored-invoice.postgres.ts'
 
 /** An invoice with all that its lines can be explained from. */
 export type OpenedInvoice = {
@@ -20,6 +39,8 @@ export type OpenedInvoice = {
   subscription: ToRate
   lines: OpenedLine[]
   hasNumberBefore: boolean
+  /** Discounts that its period has, as they were known when it was made. */
+  discounts: DueDiscount[]
 }
 export type OpenedLine = {
   line: InvoiceLine
@@ -42,16 +63,31 @@ export async function openInvoice(transact: Transact, tenantId: TenantId, idOrNu
     const [subscription] = await listToRate(tx, [invoice.subscriptionId])
     if (subscription === undefined) throw new Problem('not_found', 'There is no subscription to this invoice.')
     const origins = await lineOrigins(tx, invoice.id)
-    return { invoice, subscription, origins, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
+    const discounts = await discountsOfPeriod(tx, invoice)
+    return { invoice, subscription, origins, discounts, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
   })
   const { invoice, subscription, origins } = found
-  const planIds = [...planIdsOf(subscription), ...origins.map(({ planId }) => planId)]
+  const planIds = [...planIdsOf(subscription), ...origins.flatMap(plansOf)]
   const planOf = await loadPlans(transact, tenantId, new Map(), planIds)
   const lines = invoice.lines.flatMap((line) => {
     const origin = origins.find(({ index }) => index === line.index)
     return origin ? [openLine(invoice, subscription, line, origin, planOf)] : []
   })
-  return { invoice, subscription, lines, hasNumberBefore: found.hasNumberBefore }
+  return { invoice, subscription, lines, hasNumberBefore: found.hasNumberBefore, discounts: found.discounts }
+}
+
+function plansOf({ planId, fee }: LineOrigin): string[] {
+  return [planId, ...(fee?.phases ?? []).map((phase) => phase.planId)]
+}
+
+/** By what was known to its run. An invoice beside the periods has none, unless it bills fees in advance. */
+async function discountsOfPeriod(tx: TenantTransaction, invoice: Invoice): Promise<DueDiscount[]> {
+  const { id, subscriptionId, customer } = invoice
+  const atMs = invoice.offCycle ? await dueAtOf(tx, id) : invoice.periodEndMs
+  if (atMs === null) return []
+  const subscription = { id: subscriptionId, customerId: customer.id }
+  const discountsOf = await loadDiscounts(tx, [subscription], await runKnewBefore(tx, id))
+  return inForce(discountsOf(subscription), atMs, [])
 }
 
 /** @throws Problem not_found. */
@@ -70,33 +106,46 @@ function openLine(
 ): OpenedLine {
   const cost = costOf(invoice, line, origin)
   if (cost === undefined) return { line, origin, cost, recomputed: undefined, asked: undefined }
-  const { terms, subjects } = subscription
+  const { subjects } = subscription
   const billed = { startMs: origin.billedStartMs, endMs: origin.billedEndMs }
-  const recomputed = recompute(cost, subscription, possiblePeriods(terms, billed), planOf)
+  // Fees in advance were billed by the phases of then: what was changed since is settled by a later invoice.
+  const ofThen = origin.fee === null ? subscription : withPhases(subscription, origin.fee.phases)
+  const recomputed = recompute(cost, ofThen, possiblePeriods(ofThen.terms, billed), planOf)
   const { meter, periodStartMs: startMs, periodEndMs: endMs } = line
   const isKnown = recomputed !== undefined && !(recomputed instanceof Problem)
   const times = isKnown ? recomputed.parts : [{ startMs, endMs }]
   const averagedOverMs = isKnown ? recomputed.period.endMs - recomputed.period.startMs : undefined
+  const charge = isKnown ? recomputed.plan.charges.find(({ key }) => key === cost.chargeKey) : undefined
+  const detail = charge && detailOf(charge)
   const asked =
     origin.seal && meter
-      ? { meter, subjects, times, averagedOverMs, knownBeforeMs: origin.seal.knownBeforeMs }
+      ? { meter, subjects, times, averagedOverMs, knownBeforeMs: origin.seal.knownBeforeMs, detail }
       : undefined
   return { line, origin, cost, recomputed, asked }
+}
+
+function withPhases(subscription: ToRate, phases: readonly PhaseThen[] | null): ToRate {
+  const { terms } = subscription
+  return { ...subscription, phases, terms: { ...terms, later: recurringLater(terms, phases ?? []) } }
 }
 
 function costOf(invoice: Invoice, line: InvoiceLine, { planId }: LineOrigin): StoredCost | undefined {
   const { chargeKey, periodStartMs: startMs, amountMinor, breakdown } = line
   const [first, ...rest] = breakdown
-  if (first?.type === 'one_time') return undefined
+  if (first?.type === 'one_time' || first?.type === 'coupon') return undefined
   const of = { planId, chargeKey, startMs }
   if (first?.type === 'adjustment') return { ...of, ...costOfAdjustment(first, rest, invoice.currency) }
+  if (first?.type === 'fee_difference') return { ...of, ...costOfFee(first, rest, invoice.currency) }
   return { ...of, amountMinor, breakdown, usage: usageOf(invoice, line) }
 }
 
 /** A true-up was made from the line of its charge, and so from that line's usage. */
 function usageOf(invoice: Invoice, line: InvoiceLine): MeteredUsage | null {
   const counted = line.usage ?? invoice.lines.find((one) => isSameCharge(one, line))?.usage ?? null
-  return counted && { ...counted, quantity: parseQuantity(counted.quantity), digest: BigInt(counted.digest) }
+  if (counted === null) return null
+  const { quantity, events, digest, counted: ofEvents } = counted
+  const usage = { quantity: parseQuantity(quantity), events, digest: BigInt(digest) }
+  return ofEvents === null ? usage : { ...usage, counted: ofEvents }
 }
 
 function isSameCharge(one: InvoiceLine, { chargeKey, meter, periodStartMs }: InvoiceLine): boolean {

@@ -7,8 +7,9 @@ import type { Plan } from '../../agreements/plans/plan.ts'
 import { periodsFrom } from '../../agreements/subscriptions/periods.ts'
 import type { StoredPeriod, Terms } from '../../agreements/subscriptions/subscription.ts'
 import { billedPeriod, type ToRate } from '../due.ts'
+import type { FeeDifferenceEntry } from '../fees/billed-fee.ts'
 import type { AdjustmentEntry } from '../items/invoice-item.ts'
-import { draftShares, type Line, type LineBreakdown } from '../lines.ts'
+import { draftShares, type Line, type LineBreakdown, linesAhead } from '../lines.ts'
 import type { Parts } from '../proration.ts'
 import type { Price } from '../rating/price.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
@@ -78,7 +79,7 @@ function rateAgain(stored: StoredCost, subscription: ToRate, period: Period, pla
     return usage
   }
   const share = { plan: { ...plan, charges: [charge] }, parts, usageOf, zone: subscription.terms.zone }
-  const lines = draftShares([share]).lines.filter((line) => isWanted(line, stored))
+  const lines = [...draftShares([share]).lines, ...linesAhead([share])].filter((line) => isWanted(line, stored))
   if (lines.length === 0) return undefined
   const amountMinor = lines.reduce((sum, line) => sum + line.amountMinor, 0n)
   return { plan, period, parts, amountMinor, breakdown: lines.flatMap(({ breakdown }) => breakdown) }
@@ -92,16 +93,30 @@ function isWanted(line: Pick<Line, 'breakdown'>, stored: Pick<StoredCost, 'break
   return !isTrueUp || rest.some(({ type }) => type === 'true_up')
 }
 
-/** What an adjustment says that its charge comes to by now, true-up included. */
+/** What a difference says that its fee comes to by now, true-up included. */
+export function costOfFee(
+  { now }: FeeDifferenceEntry,
+  breakdown: LineBreakdown,
+  currency: string,
+): Pick<StoredCost, 'amountMinor' | 'breakdown' | 'usage'> {
+  return { amountMinor: parseMoney(now, currency), breakdown, usage: null }
+}
+
+/** A fee of a plan that is no longer on any part of the period: nothing makes a line of it. */
+export function isNothing({ amountMinor, breakdown }: Pick<StoredCost, 'amountMinor' | 'breakdown'>): boolean {
+  return amountMinor === 0n && breakdown.length === 0
+}
+
+/** What an adjustment says that its charge comes to by now, true-up included, before discounts. */
 export function costOfAdjustment(
   entry: AdjustmentEntry,
   breakdown: LineBreakdown,
   currency: string,
 ): Pick<StoredCost, 'amountMinor' | 'breakdown' | 'usage'> {
-  const { quantity, events, digest, now } = entry
+  const { quantity, events, digest, now, discount, counted } = entry
   return {
-    amountMinor: parseMoney(now, currency),
+    amountMinor: parseMoney(now, currency) + parseMoney(discount ?? '0', currency),
     breakdown,
-    usage: { quantity: parseQuantity(quantity), events, digest: BigInt(digest) },
+    usage: { quantity: parseQuantity(quantity), events, digest: BigInt(digest), ...(counted ? { counted } : {}) },
   }
 }

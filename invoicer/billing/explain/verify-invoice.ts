@@ -1,18 +1,22 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { formatMoney, roundToMinor } from '../../../schemas/money.ts'
 import { parseQuantity } from '../../../schemas/quantity.ts'
 import type { Transact } from '../../transaction.ts'
+import { offNow } from '../discounts/charge-discounts.ts'
+import { discountGivenBack } from '../fees/fees-to-bill.ts'
 import type { Invoice } from '../invoices/invoice.ts'
 import { taxAmounts } from '../tax/tax-amounts.ts'
 import { type MeteredUsage, NO_USAGE, readQuantities, requestOf, type UsageReader } from '../usage.ts'
 import type { EventReader } from './events.ts'
 import { countAgain, shownUsage } from './line-usage.ts'
 import { type OpenedInvoice, type OpenedLine, openInvoice } from './open-invoice.ts'
-import { isAsStored } from './recompute-line.ts'
+import { discountDifference } from './recompute-discounts.ts'
+import { isAsStored, isNothing } from './recompute-line.ts'
 import type { Seal } from './stored-invoice.postgres.ts'
 
-export const PLACES = ['events', 'rollup', 'catalogue', 'rating', 'tax', 'total', 'number', 'seal'] as const
+export const PLACES = ['events', 'rollup', 'catalogue', 'rating', 'discount', 'tax', 'total', 'number', 'seal'] as const
 /** The first thing that is not as it should be. */
 export type Difference = {
   where: (typeof PLACES)[number]
@@ -64,6 +68,7 @@ function* checks(
     yield inItem(line, invoice.currency)
     checked.lines += 1
   }
+  yield inDiscounts(opened)
   yield inTaxes(invoice)
   yield inTotals(invoice)
   yield inNumber(opened)
@@ -81,7 +86,16 @@ async function inEvents(
   if (asked === undefined || !cost?.usage) return undefined
   const counted = await countAgain(events, tenantId, asked)
   checked.events += counted.events
-  return inUsage('events', line.index, counted, cost.usage)
+  return inUsage('events', line.index, counted, cost.usage) ?? inCounted(line.index, counted, cost.usage)
+}
+
+/** What the price needs of single events, and what the line lists of them. */
+function inCounted(line: number, expected: MeteredUsage, found: MeteredUsage): Difference | undefined {
+  // Where nobody could use anything, nothing was asked.
+  const isUnasked = expected.counted === undefined || (found.counted === undefined && found.events === 0)
+  if (isUnasked || isDeepStrictEqual(expected.counted, found.counted)) return undefined
+  const [right, seen] = [expected, found].map(({ counted }) => JSON.stringify(counted ?? null))
+  return { where: 'events', line, what: 'counted', expected: right ?? '', found: seen ?? '' }
 }
 
 /** As a run reads them, all lines of a seal at once. They come after the events, so what differs is theirs. */
@@ -123,6 +137,7 @@ function inRating({ line, cost, recomputed }: OpenedLine, currency: string): Dif
   const at = { line: line.index, found: formatMoney(cost.amountMinor, currency) }
   if (recomputed instanceof Problem) return { ...at, where: 'catalogue', what: 'plan', expected: recomputed.message }
   if (recomputed === undefined) {
+    if (isNothing(cost)) return undefined
     const expected = `no line of charge ${JSON.stringify(cost.chargeKey)}`
     return { ...at, where: 'rating', what: 'amount', expected }
   }
@@ -134,7 +149,7 @@ function inRating({ line, cost, recomputed }: OpenedLine, currency: string): Dif
 }
 
 /**
- * What no usage of this period made: one-time items, and what an adjustment bills beside what was billed before it. A
+ * What no usage of this period made: one-time items, and what an adjustment, or a fee, bills beside what was billed before. A
  * negative one may be less than its difference, since credit notes give back the rest.
  */
 function inItem({ line, origin, cost }: OpenedLine, currency: string): Difference | undefined {
@@ -144,8 +159,13 @@ function inItem({ line, origin, cost }: OpenedLine, currency: string): Differenc
       return roundToMinor(parseQuantity(entry.quantity).times(parseQuantity(entry.unit_amount)), currency)
     }
     if (entry?.type === 'one_time') return roundToMinor(parseQuantity(entry.amount), currency)
+    if (entry?.type === 'fee_difference' && cost !== undefined) {
+      const unpaidMinor = discountGivenBack(cost.amountMinor, origin.billedMinor, origin.fee?.discountMinor ?? 0n)
+      return cost.amountMinor - origin.billedMinor + unpaidMinor
+    }
     if (entry?.type !== 'adjustment' || cost === undefined) return line.amountMinor
-    const differenceMinor = cost.amountMinor - origin.billedMinor
+    const offMinor = origin.discounts === null ? 0n : offNow(origin.discounts, cost.amountMinor, currency)
+    const differenceMinor = cost.amountMinor - offMinor - origin.billedMinor
     const isPart = line.amountMinor < 0n && line.amountMinor >= differenceMinor
     return isPart ? line.amountMinor : differenceMinor
   }
@@ -154,15 +174,22 @@ function inItem({ line, origin, cost }: OpenedLine, currency: string): Differenc
   return { where: 'rating', line: line.index, what: 'amount', expected, found }
 }
 
+/** Once more from the other lines and from what was given, as it was known to the run. */
+function inDiscounts({ invoice, discounts }: OpenedInvoice): Difference | undefined {
+  const difference = discountDifference(invoice, discounts)
+  return difference && { where: 'discount', ...difference }
+}
+
 /** By the rates that stand on the lines, each rounded alone or all of them together, as its seller has it. */
 function inTaxes({ lines, currency }: Invoice): Difference | undefined {
-  const taxed = lines.flatMap(({ index, amountMinor, tax }) => (tax === null ? [] : [{ index, amountMinor, tax }]))
+  const taxed = lines.flatMap(({ index, amountMinor, discount, tax }) =>
+    tax === null ? [] : [{ index, amountMinor, discount, tax }],
+  )
   if (taxed.length === 0) return undefined
-  const taxable = taxed.map(({ amountMinor, tax: { ratePercent, inclusive } }) => ({
-    amountMinor,
-    ratePercent,
-    inclusive,
-  }))
+  const taxable = taxed.map(({ amountMinor, discount, tax: { ratePercent, inclusive } }) => {
+    const lowered = discount === null ? -1 : taxed.findIndex(({ index }) => index === discount.lowers)
+    return { amountMinor, ratePercent, inclusive, lowers: lowered < 0 ? undefined : lowered }
+  })
   const wrong = (['per_line', 'per_invoice'] as const).map((rounding) => {
     const expected = taxAmounts(taxable, rounding)
     return taxed.flatMap(({ index, tax: { amountMinor } }, place) => {
@@ -177,7 +204,9 @@ function inTaxes({ lines, currency }: Invoice): Difference | undefined {
 }
 
 /** A tax inside an amount is no part of the subtotal. */
-function inTotals({ lines, subtotalMinor, taxMinor, totalMinor, currency }: Invoice): Difference | undefined {
+function inTotals(invoice: Invoice): Difference | undefined {
+  const { lines, subtotalMinor, taxMinor, totalMinor, currency } = invoice
+  const { creditMinor, balanceMinor, carriedInMinor, carriedOutMinor, amountDueMinor } = invoice
   const taxes = lines.flatMap(({ tax }) => tax ?? [])
   const sumOf = (minors: readonly bigint[]) => minors.reduce((sum, minor) => sum + minor, 0n)
   const insideMinor = sumOf(taxes.filter(({ inclusive }) => inclusive).map(({ amountMinor }) => amountMinor))
@@ -186,6 +215,7 @@ function inTotals({ lines, subtotalMinor, taxMinor, totalMinor, currency }: Invo
     ['total', 'subtotal', linesMinor, subtotalMinor],
     ['tax', 'tax', sumOf(taxes.map(({ amountMinor }) => amountMinor)), taxMinor],
     ['total', 'total', linesMinor + taxMinor, totalMinor],
+    ['total', 'amount due', totalMinor - creditMinor - balanceMinor + carriedInMinor - carriedOutMinor, amountDueMinor],
   ] as const
   for (const [where, what, expected, found] of sums) {
     if (expected === found) continue

@@ -1,7 +1,10 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity, parseQuantity } from '../../../schemas/quantity.ts'
+import { type InvoiceTexts, NO_TEXTS } from '../../agreements/invoice-settings/texts.ts'
 import { findPlans } from '../../agreements/plans/plans.postgres.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
+import type { Counted } from '../counted.ts'
+import { listInvoiceDiscounts } from '../discounts/discounts.postgres.ts'
 import type { LineBreakdown } from '../lines.ts'
 import type { LineTax, TaxReason } from '../tax/tax.ts'
 import { formatInvoiceNumber, type Invoice, type InvoiceLine } from './invoice.ts'
@@ -11,7 +14,7 @@ type QuotedPlanRow = { plan_id: string; plan_key: string; plan_version: number; 
 type HashOf = (row: QuotedPlanRow) => string
 type InvoiceRow = QuotedPlanRow & {
   id: string
-  number: string
+  number: string | null
   state: Invoice['state']
   customer_id: string
   customer_key: string
@@ -32,6 +35,13 @@ type InvoiceRow = QuotedPlanRow & {
   number_prefix: string | null
   finalised_at: Date
   paid_at: Date | null
+  voided_at: Date | null
+  carried_in_minor: string
+  carried_out_minor: string
+  change_reason: string | null
+  replaces_id: string | null
+  replaced_by_id: string | null
+  texts: InvoiceTexts | null
   billing_run_id: string
 }
 type LineRow = QuotedPlanRow & {
@@ -48,12 +58,16 @@ type LineRow = QuotedPlanRow & {
   event_count: string | null
   digest: string | null
   seal_id: string | null
+  counted: Counted | null
   tax_minor: string | null
   tax_rate_percent: string | null
   tax_code: string | null
   tax_reason: TaxReason | null
   tax_certificate: string | null
   tax_inclusive: boolean | null
+  discount_id: string | null
+  lowers_line: number | null
+  coupon_key: string | null
 }
 export type InvoiceFilter = { customer: string | null; subscription: string | null; billingRun: string | null }
 
@@ -62,9 +76,15 @@ const INVOICE = `
     p.version AS plan_version, p.content_hash AS plan_hash,
     i.currency, i.off_cycle, i.period_start, i.period_end, i.subtotal_minor, i.tax_minor, i.total_minor, i.credit_minor,
     i.balance_minor, i.amount_due_minor, i.credited_minor, i.settled_minor,
-    i.finalised_at, i.paid_at, i.billing_run_id, e.key AS legal_entity, e.number_prefix
+    i.finalised_at, i.paid_at, i.voided_at, i.carried_in_minor, i.carried_out_minor, i.billing_run_id, t.texts,
+    (SELECT h.reason FROM invoice_changes h WHERE h.tenant_id = i.tenant_id AND h.invoice_id = i.id
+     ORDER BY h.at DESC LIMIT 1) AS change_reason,
+    r.void_invoice_id AS replaces_id, b.invoice_id AS replaced_by_id, e.key AS legal_entity, e.number_prefix
   FROM invoices i
   LEFT JOIN legal_entities e ON e.tenant_id = i.tenant_id AND e.id = i.legal_entity_id
+  LEFT JOIN issued_texts t ON t.tenant_id = i.tenant_id AND t.invoice_id = i.id
+  LEFT JOIN periods_to_bill_again r ON r.tenant_id = i.tenant_id AND r.invoice_id = i.id
+  LEFT JOIN periods_to_bill_again b ON b.tenant_id = i.tenant_id AND b.void_invoice_id = i.id
   JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.customer_id
   JOIN plans p ON p.tenant_id = i.tenant_id AND p.id = i.plan_id`
 
@@ -73,7 +93,7 @@ export async function findInvoice(tx: TenantTransaction, id: string): Promise<In
   return (await withLines(tx, rows))[0]
 }
 
-/** A filter that names nothing finds nothing. */
+/** A filter that names nothing finds nothing. What was suppressed is not shown, void or not. */
 export async function listInvoices(tx: TenantTransaction, filter: InvoiceFilter, page: Page): Promise<Invoice[]> {
   const { rows } = await tx.query<InvoiceRow>(
     `${INVOICE}
@@ -84,7 +104,7 @@ export async function listInvoices(tx: TenantTransaction, filter: InvoiceFilter,
          SELECT s.id FROM subscriptions s WHERE s.id = $4::uuid OR s.external_key = $3
          ORDER BY s.id = $4::uuid DESC NULLS LAST LIMIT 1))
        AND ($5::text IS NULL OR i.billing_run_id = $6::uuid)
-       AND ($7::uuid IS NULL OR i.id > $7)
+       AND ($7::uuid IS NULL OR i.id > $7) AND i.number IS NOT NULL
      ORDER BY i.id LIMIT $8`,
     [
       filter.customer,
@@ -105,21 +125,31 @@ async function withLines(tx: TenantTransaction, invoices: readonly InvoiceRow[])
   if (invoices.length === 0) return []
   const { rows } = await tx.query<LineRow>(
     `SELECT l.invoice_id, l.line_index, l.charge_key, l.description, l.meter, l.period_start, l.period_end,
-       l.amount_minor, l.breakdown, u.quantity, u.event_count, u.digest, u.seal_id, l.tax_minor,
+       l.amount_minor, l.breakdown, u.quantity, u.event_count, u.digest, u.seal_id, u.counted, l.tax_minor,
        trim_scale(l.tax_rate_percent)::text AS tax_rate_percent, l.tax_code, l.tax_reason, l.tax_certificate,
-       l.tax_inclusive, p.id AS plan_id, p.key AS plan_key, p.version AS plan_version, p.content_hash AS plan_hash
+       l.tax_inclusive, p.id AS plan_id, p.key AS plan_key, p.version AS plan_version, p.content_hash AS plan_hash,
+       l.discount_id, l.lowers_line, k.key AS coupon_key
      FROM invoice_lines l
      JOIN invoices i ON i.tenant_id = l.tenant_id AND i.id = l.invoice_id
      JOIN plans p ON p.tenant_id = l.tenant_id AND p.id = coalesce(l.plan_id, i.plan_id)
      LEFT JOIN billed_usage u
        ON u.tenant_id = l.tenant_id AND u.invoice_id = l.invoice_id AND u.line_index = l.line_index
+     LEFT JOIN discounts d ON d.tenant_id = l.tenant_id AND d.id = l.discount_id
+     LEFT JOIN coupons k ON k.tenant_id = l.tenant_id AND k.id = d.coupon_id
      WHERE l.invoice_id = ANY ($1::uuid[]) ORDER BY l.invoice_id, l.line_index`,
     [invoices.map((invoice) => invoice.id)],
   )
   const linesOf = new Map(invoices.map((invoice): [string, InvoiceLine[]] => [invoice.id, []]))
   const hashOf = await planHashes(tx, [...invoices, ...rows])
   for (const row of rows) linesOf.get(row.invoice_id)?.push(lineFromRow(row, hashOf(row)))
-  return invoices.map((invoice) => fromRow(invoice, hashOf(invoice), linesOf.get(invoice.id) ?? []))
+  const discountsOf = await listInvoiceDiscounts(
+    tx,
+    invoices.map(({ id }) => id),
+  )
+  return invoices.map((invoice) => {
+    const parts = { lines: linesOf.get(invoice.id) ?? [], discounts: discountsOf.get(invoice.id) ?? [] }
+    return fromRow(invoice, hashOf(invoice), parts)
+  })
 }
 
 /** Plans that are older than their hashes are read to compute them. */
@@ -130,10 +160,10 @@ async function planHashes(tx: TenantTransaction, quoted: readonly QuotedPlanRow[
   return ({ plan_id, plan_hash }) => plan_hash ?? computed.get(plan_id) ?? ''
 }
 
-function fromRow(row: InvoiceRow, planHash: string, lines: InvoiceLine[]): Invoice {
+function fromRow(row: InvoiceRow, planHash: string, parts: Pick<Invoice, 'lines' | 'discounts'>): Invoice {
   return {
     id: row.id,
-    number: formatInvoiceNumber(BigInt(row.number), row.number_prefix ?? undefined),
+    number: row.number === null ? null : formatInvoiceNumber(BigInt(row.number), row.number_prefix ?? undefined),
     state: row.state,
     legalEntity: row.legal_entity,
     customer: { id: row.customer_id, externalKey: row.customer_key },
@@ -145,17 +175,24 @@ function fromRow(row: InvoiceRow, planHash: string, lines: InvoiceLine[]): Invoi
     offCycle: row.off_cycle,
     periodStartMs: row.period_start.getTime(),
     periodEndMs: row.period_end.getTime(),
-    lines,
+    ...parts,
     subtotalMinor: BigInt(row.subtotal_minor),
     taxMinor: BigInt(row.tax_minor),
     totalMinor: BigInt(row.total_minor),
     creditMinor: BigInt(row.credit_minor),
     balanceMinor: BigInt(row.balance_minor),
+    carriedInMinor: BigInt(row.carried_in_minor),
+    carriedOutMinor: BigInt(row.carried_out_minor),
     amountDueMinor: BigInt(row.amount_due_minor),
     creditedMinor: BigInt(row.credited_minor),
     settledMinor: BigInt(row.settled_minor),
     finalisedAtMs: row.finalised_at.getTime(),
     paidAtMs: row.paid_at === null ? null : row.paid_at.getTime(),
+    voidedAtMs: row.voided_at === null ? null : row.voided_at.getTime(),
+    changeReason: row.change_reason,
+    replacesId: row.replaces_id,
+    replacedById: row.replaced_by_id,
+    texts: row.texts ?? NO_TEXTS,
     billingRunId: row.billing_run_id,
   }
 }
@@ -165,7 +202,13 @@ function lineFromRow(row: LineRow, planHash: string): InvoiceLine {
   const usage =
     quantity === null || events === null || digest === null || sealId === null
       ? null
-      : { quantity: formatQuantity(parseQuantity(quantity)), events: Number(events), digest, sealId }
+      : {
+          quantity: formatQuantity(parseQuantity(quantity)),
+          events: Number(events),
+          digest,
+          sealId,
+          counted: row.counted,
+        }
   return {
     index: row.line_index,
     chargeKey: row.charge_key,
@@ -180,7 +223,12 @@ function lineFromRow(row: LineRow, planHash: string): InvoiceLine {
     breakdown: row.breakdown,
     usage,
     tax: taxFromRow(row),
+    discount: discountFromRow(row),
   }
+}
+
+function discountFromRow({ discount_id: id, lowers_line: lowers, coupon_key: couponKey }: LineRow) {
+  return id === null || lowers === null || couponKey === null ? null : { id, couponKey, lowers }
 }
 
 function taxFromRow(row: LineRow): LineTax | null {

@@ -1,3 +1,4 @@
+import type { Counted } from '../counted.ts'
 import type { LineBreakdown } from '../lines.ts'
 import type { LineTerms } from '../tax/tax.ts'
 import type { Span } from '../unused.ts'
@@ -9,9 +10,13 @@ export type AdjustmentEntry = {
   type: 'adjustment'
   billed: string
   now: string
+  /** What discounts of that period take off the charge now, which is not in `now`; left out where that is nothing. */
+  discount?: string
   quantity: string
   events: number
   digest: string
+  /** What the price needs of single events, and what the line lists of them; left out where that is nothing. */
+  counted?: Counted
   seal_id: string
   amount: string
 }

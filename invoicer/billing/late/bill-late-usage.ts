@@ -1,11 +1,13 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { listChargeDiscounts } from '../discounts/charge-discounts.postgres.ts'
 import type { ToRate } from '../due.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
 import { loadPlans, type PlanCache } from '../run/billable-plans.ts'
 import type { BillingRun } from '../run/billing-run.ts'
 import { isDataError, park } from '../run/issue-chunk.ts'
+import { holdRun } from '../run/runs.postgres.ts'
 import { planIdsOf } from '../shares.ts'
 import { type ChangedUsage, readQuantities, type UsageReader } from '../usage.ts'
 import { type GiveBack, keepDifferences } from './keep-differences.ts'
@@ -49,7 +51,11 @@ export async function billLateUsage(deps: LateDeps, tenantId: TenantId, run: Bil
 }
 
 /** In the order of subjects. What is new of one is apart from what was left of it: between the two nothing changed. */
-async function lookForChanges(deps: LateDeps, tenantId: TenantId, run: BillingRun): Promise<Look> {
+export async function lookForChanges(
+  deps: Pick<LateDeps, 'transact' | 'usage'>,
+  tenantId: TenantId,
+  run: BillingRun,
+): Promise<Look> {
   const { steps, left } = await deps.transact(tenantId, async (tx) => ({
     steps: await findLateSteps(tx, run),
     left: await listLeft(tx),
@@ -70,22 +76,32 @@ async function billPart(
   plans: PlanCache,
   look: Look,
 ): Promise<void> {
+  const { costs, subscriptions, refused } = await rateLate(deps, tenantId, run, plans, look.changed)
+  const differ = costs.filter(({ charge, nowMinor }) => nowMinor !== billedMinor(charge))
+  const toKeep = subscriptions.filter(({ id }) => differ.some(({ charge }) => charge.subscriptionId === id))
+  refused.push(...(await keepOrRefuse(deps, tenantId, run, look, toKeep, costs)))
+  await leaveRefused(deps, tenantId, run, look, refused)
+}
+
+/** What is billed and these changes may have changed, as it costs now. Nothing is stored. */
+export async function rateLate(
+  deps: Pick<LateDeps, 'transact' | 'usage'>,
+  tenantId: TenantId,
+  run: BillingRun,
+  plans: PlanCache,
+  changed: readonly ChangedUsage[],
+): Promise<{ costs: CostNow[]; subscriptions: ToRate[]; refused: Unratable[] }> {
   const { charges, subscriptions } = await deps.transact(tenantId, async (tx) => {
-    const found = await openCharges(tx, run, look.changed)
+    const found = await openCharges(tx, run, changed)
     return { charges: found, subscriptions: await listToRate(tx, [...new Set(found.map((one) => one.subscriptionId))]) }
   })
   const refused: Unratable[] = []
-  if (charges.length > 0) {
-    const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
-    const invoices = billedInvoices(charges, subscriptions, planOf, refused)
-    const requests = invoices.flatMap(requestsOf)
-    const answers = await readQuantities(deps.usage, tenantId, new Date(run.knownBeforeMs), requests)
-    const costs = rateAgain(invoices, answers, refused)
-    const differ = costs.filter(({ charge, nowMinor }) => nowMinor !== billedMinor(charge))
-    const toKeep = subscriptions.filter(({ id }) => differ.some(({ charge }) => charge.subscriptionId === id))
-    refused.push(...(await keepOrRefuse(deps, tenantId, run, look, toKeep, costs)))
-  }
-  await leaveRefused(deps, tenantId, run, look, refused)
+  if (charges.length === 0) return { costs: [], subscriptions, refused }
+  const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
+  const invoices = billedInvoices(charges, subscriptions, planOf, refused)
+  const requests = invoices.flatMap(requestsOf)
+  const answers = await readQuantities(deps.usage, tenantId, new Date(run.knownBeforeMs), requests)
+  return { costs: rateAgain(invoices, answers, refused), subscriptions, refused }
 }
 
 /**
@@ -137,6 +153,7 @@ async function keep(
   const own = costs.filter(({ charge }) => ids.has(charge.subscriptionId))
   const costOf = new Map(own.map((cost) => [placeOf(cost.charge), cost]))
   await deps.transact(tenantId, async (tx) => {
+    await holdRun(tx, run.id)
     await lockSubscriptions(tx, [...ids])
     // Once more, now that nobody else bills them: what they were brought to meanwhile counts.
     const current = (await openCharges(tx, run, look.changed)).flatMap((charge): CostNow[] => {
@@ -164,6 +181,7 @@ async function leaveRefused(
   const done = changed.filter(({ subject, isLeft }) => isLeft && !subjects.has(subject))
   if (theirs.length === 0 && done.length === 0) return
   await deps.transact(tenantId, async (tx) => {
+    await holdRun(tx, run.id)
     const byNew = await reachedBy(
       tx,
       theirs.filter(({ isLeft }) => !isLeft),
@@ -203,7 +221,12 @@ async function openCharges(
   changed: readonly ChangedUsage[],
 ): Promise<BilledCharge[]> {
   const charges = await listBilledCharges(tx, changed)
-  return charges.filter(({ knownBeforeMs }) => knownBeforeMs < run.knownBeforeMs)
+  const open = charges.filter(({ knownBeforeMs }) => knownBeforeMs < run.knownBeforeMs)
+  const places = open.map(({ invoice, chargeKey, meter, period }) => {
+    return { invoiceId: invoice.id, chargeKey, meter, startMs: period.startMs }
+  })
+  const discounts = await listChargeDiscounts(tx, places)
+  return open.map((charge, index) => ({ ...charge, discounts: discounts[index] ?? null }))
 }
 
 function billedMinor({ linesMinor, adjustedMinor }: BilledCharge): bigint {

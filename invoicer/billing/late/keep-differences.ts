@@ -4,6 +4,7 @@ import { formatQuantity } from '../../../schemas/quantity.ts'
 import { type Civil, civilAt } from '../../../schemas/time/zone.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
+import { countedIn } from '../counted.ts'
 import type { AdjustmentEntry, NewPendingItem } from '../items/invoice-item.ts'
 import type { BillingRun } from '../run/billing-run.ts'
 import { type Settlement, settleDifference } from './difference.ts'
@@ -74,16 +75,28 @@ export async function keepDifferences(
   await deps.giveBack(tx, back, atMs)
 }
 
+/** What the next invoices would have of these differences, were they kept now. */
+export function pendingCorrections(run: BillingRun, means: Means, costs: readonly CostNow[]): NewPendingItem[] {
+  return costs.flatMap((cost) => {
+    const settlement = settleDifference(cost.nowMinor, cost.charge)
+    if (settlement.pendingMinor === 0n) return []
+    return [correction(means.newId(), run, { ...cost, ...settlement, id: means.newId() })]
+  })
+}
+
 function correction(id: string, run: BillingRun, { charge, pendingMinor, ...cost }: Difference): NewPendingItem {
   const { customerId, subscriptionId, chargeKey, description, currency, planId, meter, period, tax } = charge
   const money = (minor: bigint) => formatMoney(minor, currency)
+  const counted = countedIn(cost.usage)
   const entry: AdjustmentEntry = {
     type: 'adjustment',
     billed: money(cost.nowMinor - cost.differenceMinor),
     now: money(cost.nowMinor),
+    ...(cost.offMinor === 0n ? {} : { discount: money(cost.offMinor) }),
     quantity: formatQuantity(cost.usage.quantity),
     events: cost.usage.events,
     digest: cost.usage.digest.toString(),
+    ...(counted ? { counted } : {}),
     seal_id: run.sealId,
     amount: money(pendingMinor),
   }

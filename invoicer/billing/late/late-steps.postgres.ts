@@ -16,7 +16,7 @@ const MOST_STEPS = 400
 export async function findLateSteps(tx: TenantTransaction, run: BillingRun): Promise<LateStep[]> {
   const { rows } = await tx.query<{ known_from: Date; happened_before: Date }>(
     `WITH before AS (
-       SELECT * FROM billing_runs WHERE known_before < $2 AND id <> $1
+       SELECT * FROM billing_runs WHERE known_before < $2 AND id <> $1 AND NOT dry_run
      ), latest AS (
        SELECT opened_at FROM before WHERE state = 'completed' AND looked_at IS NOT NULL ORDER BY known_before DESC LIMIT 1
      ), since AS (

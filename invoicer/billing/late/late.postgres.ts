@@ -1,6 +1,7 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
 import { idArray, plainArray, textArray, timeArray } from '../../array-text.ts'
+import type { ChargeDiscounts } from '../discounts/charge-discounts.ts'
 import type { NewPendingItem } from '../items/invoice-item.ts'
 import type { BillingRun } from '../run/billing-run.ts'
 import type { LineTerms } from '../tax/tax.ts'
@@ -21,7 +22,9 @@ export type BilledCharge = {
   period: Span
   invoice: { id: string; planId: string; period: Span }
   tax: LineTerms | null
-  /** Its line with its true-up; adjustments since, given back or not; of those what no invoice has yet. */
+  /** What discounts took off it; null: it has none. */
+  discounts: ChargeDiscounts | null
+  /** Its line with its true-up, behind discounts; adjustments since, given back or not; of those what no invoice has yet. */
   linesMinor: bigint
   adjustedMinor: bigint
   waitingMinor: bigint
@@ -237,6 +240,7 @@ function billedFromRow(row: BilledRow): BilledCharge {
       period: { startMs: row.invoice_start.getTime(), endMs: row.invoice_end.getTime() },
     },
     tax: row.tax,
+    discounts: null,
     linesMinor: BigInt(row.lines_minor),
     adjustedMinor: BigInt(row.adjusted_minor),
     waitingMinor: BigInt(row.waiting_minor),

@@ -1,4 +1,5 @@
 import { Problem } from '../../../schemas/http/problem.ts'
+import { offNow } from '../discounts/charge-discounts.ts'
 import { billedPeriod, type ToRate } from '../due.ts'
 import { draftShares, type LineBreakdown } from '../lines.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
@@ -14,8 +15,14 @@ export type BilledInvoice = {
   period: RatablePeriod
 }
 
-/** What a charge costs now, its true-up included, and from which usage. */
-export type CostNow = { charge: BilledCharge; nowMinor: bigint; usage: MeteredUsage; breakdown: LineBreakdown }
+/** What a charge costs now, its true-up included, behind what discounts take off it, and from which usage. */
+export type CostNow = {
+  charge: BilledCharge
+  nowMinor: bigint
+  offMinor: bigint
+  usage: MeteredUsage
+  breakdown: LineBreakdown
+}
 
 /** Charges of a subscription that cannot be rated again, or not be kept as they are rated; and why. */
 export type Unratable = {
@@ -80,8 +87,15 @@ function costsNow(
     )
     const usage = own[0]?.usage
     if (!usage) throw new Problem('calculation_failed', `Charge ${JSON.stringify(charge.chargeKey)} is not there.`)
-    const nowMinor = own.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)
-    return { charge, nowMinor, usage, breakdown: own.flatMap(({ breakdown }) => breakdown) }
+    const grossMinor = own.reduce((sum, { amountMinor }) => sum + amountMinor, 0n)
+    const offMinor = charge.discounts === null ? 0n : offNow(charge.discounts, grossMinor, charge.currency)
+    return {
+      charge,
+      nowMinor: grossMinor - offMinor,
+      offMinor,
+      usage,
+      breakdown: own.flatMap(({ breakdown }) => breakdown),
+    }
   })
 }
 

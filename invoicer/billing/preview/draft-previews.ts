@@ -1,15 +1,33 @@
 import { KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Period } from '../../../schemas/time/period.ts'
+import { periodsFrom } from '../../agreements/subscriptions/periods.ts'
+import { discounted } from '../discounts/discounted.ts'
+import { asMinuteEnds, type DiscountsOf, decisive, inForce, noDiscounts } from '../discounts/in-force.ts'
 import type { ToRate } from '../due.ts'
-import { type Draft, draftShares } from '../lines.ts'
+import type { BilledFee } from '../fees/billed-fee.ts'
+import { feesDueBehind, feesOnInvoice, hasFeesAhead } from '../fees/fees-on-invoice.ts'
+import { paidFees } from '../fees/fees-to-bill.ts'
+import { type Draft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
-import { embeddedTax, type TaxEngine, type TaxOf } from '../tax/tax-port.ts'
-import { readQuantities, type UsageReader } from '../usage.ts'
+import { type TaxEngine, type TaxOf, taxWithoutStripe } from '../tax/tax-port.ts'
+import { type MeteredUsage, readQuantities, type UsageReader } from '../usage.ts'
 import { usageUntil } from './period-holding.ts'
 
-export type ToPreview = { subscription: ToRate; period: Period }
+/**
+ * `next`: the period behind it, whose fees its invoice bills where they are in advance; left out: without them.
+ * `billedFees`: what counts as billed in advance; left out: what is. `asSpend`: with what of its fees was billed before.
+ * `dueByMs`: without fees of the period itself that nobody billed and that are due behind it; left out: with them.
+ */
+export type ToPreview = {
+  subscription: ToRate
+  period: Period
+  next?: Period | null
+  billedFees?: readonly BilledFee[]
+  asSpend?: true
+  dueByMs?: number
+}
 
 /** Not the present moment: as of a moment, what changed in its hour is counted from events, of which there may be millions. */
 const EVERYTHING_KNOWN = new Date(KNOWN_UNTIL_NOW_MS)
@@ -25,7 +43,8 @@ export async function draftPreviews(
   wanted: readonly ToPreview[],
   planOf: PlanOf,
   taxOf: TaxOf,
-  engine: TaxEngine = embeddedTax,
+  engine: TaxEngine = taxWithoutStripe,
+  discountsOf: DiscountsOf = noDiscounts,
 ): Promise<(Draft | Error)[]> {
   const all = wanted.map(({ subscription, period }) => orError(() => ratable(subscription, period, planOf)))
   const requests = wanted.flatMap(({ subscription, period }, place) => {
@@ -34,12 +53,68 @@ export async function draftPreviews(
     return usageRequests(String(place), subscription.subjects, one, usageUntil(period, nowMs))
   })
   const answers = await readQuantities(usage, tenantId, EVERYTHING_KNOWN, requests)
-  const drafts = wanted.map(({ subscription }, place) => {
+  const drafts = wanted.map((item, place) => {
+    const { subscription } = item
     const one: RatablePeriod | Error = all[place] ?? new Error('Nothing was rated.')
     if (one instanceof Error) return one
-    return orError(() => draftShares(sharesOf(String(place), one, answers, subscription.terms.zone)))
+    return orError(() => {
+      const draft = withDiscounts(subscription, one, drafted(item, one, String(place), answers, planOf), discountsOf)
+      return item.asSpend ? withPaidFees(item, draft) : draft
+    })
   })
-  return Promise.all(wanted.map((one, place) => withTax(one, drafts[place], engine, taxOf, nowMs)))
+  return Promise.all(
+    wanted.map((one, place) => {
+      const of = all[place]
+      return of instanceof Error ? of : withTax(one, drafts[place], engine, taxOf, nowMs, of?.plan.currency ?? '')
+    }),
+  )
+}
+
+/** Before discounts and tax. */
+function drafted(
+  { subscription, period, next = null, billedFees, dueByMs }: ToPreview,
+  rated: RatablePeriod,
+  key: string,
+  answers: ReadonlyMap<string, MeteredUsage>,
+  planOf: PlanOf,
+): Draft {
+  const draft = draftShares(sharesOf(key, rated, answers, subscription.terms.zone))
+  if (!hasFeesAhead(subscription, planOf)) return draft
+  const billed = billedFees ?? subscription.billedFees ?? []
+  const later = dueByMs === undefined ? [] : feesDueBehind(subscription, period, planOf, billed, dueByMs)
+  return withLinesBefore(feesOnInvoice(subscription, period, next, planOf, [...billed, ...later]).lines, draft)
+}
+
+/** Those in force as the period ends; invoices that come before its own count as if they were there. */
+function withDiscounts(
+  subscription: ToRate,
+  { period, plan }: RatablePeriod,
+  draft: Draft,
+  discountsOf: DiscountsOf,
+): Draft {
+  const given = discountsOf(subscription)
+  const earlier = decisive(given, period.endMs, (fromMs) => dueBefore(subscription, period, fromMs))
+  return discounted(draft, inForce(given, period.endMs, earlier), plan.currency).draft
+}
+
+/** Behind discounts: what was billed in advance had those of the invoice that billed it. */
+function withPaidFees({ subscription, period }: ToPreview, draft: Draft): Draft {
+  const paid = paidFees(subscription.billedFees ?? [], period)
+  return paid.length === 0 ? draft : untaxedDraft([...draft.lines, ...paid])
+}
+
+/** When invoices from an instant on will fall due before that of a period; they are worked out as they are taken. */
+function* dueBefore(
+  { terms, next, feesDueMs }: ToRate,
+  { startMs, endMs }: Period,
+  fromMs: number,
+): Generator<number, void, undefined> {
+  if (next === null) return
+  if (feesDueMs != null && feesDueMs < endMs) yield asMinuteEnds(feesDueMs)
+  for (const period of periodsFrom(terms, Math.max(next.startMs, fromMs))) {
+    if (period.startMs >= startMs) return
+    yield period.endMs
+  }
 }
 
 /** As of the moment at which it can be issued. */
@@ -49,12 +124,13 @@ async function withTax(
   engine: TaxEngine,
   taxOf: TaxOf,
   nowMs: number,
+  currency: string,
 ): Promise<Draft | Error> {
   const context = taxOf(subscription.customerId)
   if (draft === undefined) return new Error('Nothing was drafted.')
   if (draft instanceof Error || context === undefined) return draft
   try {
-    return await engine(draft, context, Math.max(nowMs, period.endMs))
+    return await engine(draft, context, Math.max(nowMs, period.endMs), currency)
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error))
   }

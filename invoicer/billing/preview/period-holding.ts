@@ -15,6 +15,11 @@ export function periodHolding({ terms, next }: Pick<ToRate, 'terms' | 'next'>, a
   return open !== undefined && atMs < open.endMs ? open : firstPeriodFrom(terms, atMs)
 }
 
+/** The period behind one, as a run bills it; null from the contract's end on. */
+export function periodAfter(terms: ToRate['terms'], period: Period): Period | null {
+  return duePeriods(terms, period, 0, period.endMs, 1).next ?? null
+}
+
 /**
  * Up to when usage of a period is read: to its end or, while it goes on, to the end of this minute, because usage is
  * kept by the minute. What counts by the time that it stands is not counted ahead.

@@ -5,18 +5,18 @@ import type { Draft, Line } from '../lines.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 
 /**
- * Which plan is taken from when on, and what that does to the fees of the coming invoice: taken off are those of plans
- * that are on less of it, 0 or less, and added those of plans that are on more. Taxes and usage are not in it.
+ * Which plan is taken from when on, and what that does to the fees of the running period: taken off are those of plans
+ * that are on less of it, 0 or less, and added those of plans that are on more. Discounts, taxes and usage are not in it.
  */
 export type PreviewedChange = { planKey: string; atMs: number; creditMinor: bigint; chargeMinor: bigint }
 
-/** From the same invoice before and after, so that a run charges just this. */
+/** From all fees of the period before and after, whenever they are billed, so that runs charge just this. */
 export function previewChange(
   { planId, phases, terms }: ToRate,
   planOf: PlanOf,
   atMs: number,
-  before: Draft,
-  after: Draft,
+  before: Pick<Draft, 'lines'>,
+  after: Pick<Draft, 'lines'>,
 ): PreviewedChange {
   const first = { startMs: terms.startMs, planId, kind: 'active' as const, bills: true }
   const plan = planOf(phaseAt([first, ...(phases ?? [])], atMs).planId)
@@ -36,8 +36,8 @@ export function previewChange(
 /** By plan. A fee has no meter; what one lacks to its minimum is part of it. */
 function feesOf(lines: readonly Line[]): Map<string, bigint> {
   const fees = new Map<string, bigint>()
-  for (const { planId, meter, amountMinor } of lines) {
-    if (meter === null) fees.set(planId, (fees.get(planId) ?? 0n) + amountMinor)
+  for (const { planId, meter, amountMinor, discount } of lines) {
+    if (meter === null && discount === undefined) fees.set(planId, (fees.get(planId) ?? 0n) + amountMinor)
   }
   return fees
 }

@@ -4,23 +4,37 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
 import { type PlanChange, phasesOnPlan } from '../../agreements/subscriptions/change-plan.ts'
+import { feesDueMs } from '../../agreements/subscriptions/fees-due.ts'
+import { recurringLater } from '../../agreements/subscriptions/periods.ts'
+import { nextPeriodWith } from '../../agreements/subscriptions/running-period.ts'
 import { findChangeable } from '../../agreements/subscriptions/subscriptions.postgres.ts'
 import type { Transact } from '../../transaction.ts'
+import { loadDiscounts } from '../discounts/discounts.postgres.ts'
 import type { ToRate } from '../due.ts'
+import type { BilledFee } from '../fees/billed-fee.ts'
+import { allFeesOf, feesOfPeriod } from '../fees/fees-on-invoice.ts'
+import { asBilled } from '../fees/fees-to-bill.ts'
 import { isDowngrade } from '../is-downgrade.ts'
 import type { Draft } from '../lines.ts'
 import type { Price } from '../rating/price.ts'
 import { loadPlans } from '../run/billable-plans.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 import { planIdsOf, ratable } from '../shares.ts'
+import { type TaxEngine, taxWithoutStripe } from '../tax/tax-port.ts'
 import { loadTaxes } from '../tax/taxes.postgres.ts'
 import type { UsageReader } from '../usage.ts'
 import { draftPreviews } from './draft-previews.ts'
-import { periodHolding, usageUntil } from './period-holding.ts'
+import { periodAfter, periodHolding, usageUntil } from './period-holding.ts'
 import { type PreviewedChange, previewChange } from './preview-change.ts'
 import { findToRate } from './to-rate.postgres.ts'
 
-export type PreviewDeps = { transact: Transact; usage: UsageReader; now: () => number }
+export type PreviewDeps = {
+  transact: Transact
+  usage: UsageReader
+  now: () => number
+  /** By default without Stripe Tax. */
+  tax?: TaxEngine
+}
 export type Preview = {
   subscription: ToRate
   plan: Plan<Price>
@@ -40,21 +54,31 @@ export type Preview = {
  * @throws Problem not_found; illegal_state where no invoice will come; calculation_failed for what cannot be rated.
  */
 export async function previewInvoice(
-  { transact, usage, now }: PreviewDeps,
+  { transact, usage, now, tax = taxWithoutStripe }: PreviewDeps,
   tenantId: TenantId,
   input: { subscription: string; atMs: number | null; change: PlanChange | null },
 ): Promise<Preview> {
   const nowMs = now()
   const { stored, subscription, changeAtMs } = await transact(tenantId, (tx) => readWithChange(tx, input, nowMs))
-  const period = comingPeriod(subscription, input.atMs ?? nowMs)
-  const planOf = await loadPlans(transact, tenantId, new Map(), planIdsOf(subscription))
-  const taxOf = await transact(tenantId, (tx) => loadTaxes(tx, [subscription.customerId]))
+  const asStored = comingPeriod(stored, input.atMs ?? nowMs)
+  // Where new periods begin with the change, it is cut there.
+  const period = comingPeriod(subscription, asStored.startMs)
+  const planOf = await loadPlans(transact, tenantId, new Map(), [stored, subscription].flatMap(planIdsOf))
+  const { taxOf, discountsOf } = await transact(tenantId, async (tx) => ({
+    taxOf: await loadTaxes(tx, [subscription.customerId]),
+    discountsOf: await loadDiscounts(tx, [subscription], null),
+  }))
   const { plan } = ratable(subscription, period, planOf)
-  const wanted = [subscription, ...(changeAtMs === null ? [] : [stored])].map((one) => ({ subscription: one, period }))
-  const [draft, before] = await draftPreviews(usage, tenantId, nowMs, wanted, planOf, taxOf)
+  const next = periodAfter(subscription.terms, period)
+  const wanted = { subscription, period, next, billedFees: billedByThen(subscription, period, planOf) }
+  const [draft] = await draftPreviews(usage, tenantId, nowMs, [wanted], planOf, taxOf, tax, discountsOf)
   if (draft === undefined || draft instanceof Error) throw draft ?? new Error('Nothing was drafted.')
-  if (before instanceof Error) throw before
-  const change = before && changeAtMs !== null ? previewChange(subscription, planOf, changeAtMs, before, draft) : null
+  const fees = (of: ToRate, ...periods: readonly Period[]) => ({
+    lines: periods.flatMap((one) => allFeesOf(of, one, planOf)),
+  })
+  const anew = next !== null && period.endMs < asStored.endMs ? [next] : []
+  const [before, after] = [fees(stored, asStored), fees(subscription, period, ...anew)]
+  const change = changeAtMs === null ? null : previewChange(subscription, planOf, changeAtMs, before, after)
   return { subscription, plan, planOf, period, usageUntilMs: usageUntil(period, nowMs), draft, change }
 }
 
@@ -71,7 +95,22 @@ async function readWithChange(
   const found = change && (await findChangeable(tx, stored.id))
   if (!found) return { stored, subscription: stored, changeAtMs: null }
   const { phases, atMs } = await phasesOnPlan(tx, found, change, isDowngrade, nowMs)
-  return { stored, subscription: { ...stored, phases }, changeAtMs: atMs }
+  const next = nextPeriodWith(found.subscription, found.contract, phases)
+  const terms = { ...stored.terms, later: recurringLater(found.contract, phases) }
+  const dueMs = feesDueMs({ phases, nextPeriod: next }, found.feesBilled)
+  return { stored, subscription: { ...stored, phases, next, terms, feesDueMs: dueMs }, changeAtMs: atMs }
+}
+
+/**
+ * Fees of the period that nobody billed yet have an invoice of their own before this one, or that of the period before has
+ * them. Of the period that is next neither will come where none are due: their invoice is void, and this one bills them.
+ */
+function billedByThen(subscription: ToRate, period: Period, planOf: PlanOf): readonly BilledFee[] {
+  const billed = subscription.billedFees ?? []
+  if (billed.some(({ periodStartMs }) => periodStartMs === period.startMs)) return billed
+  const { next, feesDueMs: dueMs } = subscription
+  if (period.startMs === next?.startMs && (dueMs == null || dueMs >= period.endMs)) return billed
+  return [...billed, ...asBilled(feesOfPeriod(subscription, period, planOf))]
 }
 
 function comingPeriod(subscription: ToRate, atMs: number): Period {

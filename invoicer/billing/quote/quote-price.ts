@@ -1,6 +1,6 @@
 import { formatMoney, moneyAsQuantity, roundToMinorOfAnySize } from '../../../schemas/money.ts'
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
-import { trueUpMinor } from '../rating/bounds.ts'
+import { formatQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { leastOf, trueUpMinor } from '../rating/bounds.ts'
 import type { BreakdownEntry, UsedEvent } from '../rating/breakdown.ts'
 import type { Price } from '../rating/price.ts'
 import { rateExact } from '../rating/rate.ts'
@@ -42,8 +42,8 @@ export function quotePrice(input: unknown): PriceQuote {
   const rounding = moneyAsQuantity(lineMinor, currency).minus(exact)
   if (!rounding.isZero()) entries.push({ type: 'rounding', amount: formatQuantity(rounding) })
   let dueMinor = lineMinor
-  if (isFinal && price.minimum_amount !== undefined) {
-    const minimum = parseQuantity(price.minimum_amount)
+  const minimum = leastOf(price)
+  if (isFinal && minimum !== undefined) {
     const missingMinor = trueUpMinor(roundToMinorOfAnySize(minimum, currency), lineMinor)
     dueMinor += missingMinor
     const minimum_amount = formatQuantity(minimum)

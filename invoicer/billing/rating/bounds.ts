@@ -1,4 +1,4 @@
-import { formatQuantity, parseQuantity, type Quantity } from '../../../schemas/quantity.ts'
+import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { BoundEntry } from './breakdown.ts'
 import type { Price } from './price.ts'
 
@@ -8,17 +8,42 @@ export function discounted(price: Price, amount: Quantity): Quantity {
   return amount.minus(amount.times(parseQuantity(price.discount_percent)).div(100))
 }
 
-/** The model's amount after the discount, then the maximum; and what each took off, as `show` writes it. */
+/** Whether anything stands between the model's amount and the line's. */
+export function isBounded({ discount_percent, commitment_amount, maximum_amount }: Price): boolean {
+  return discount_percent !== undefined || commitment_amount !== undefined || maximum_amount !== undefined
+}
+
+/** The least that a charge comes to by the end of its period; undefined where it may come to nothing. */
+export function leastOf({ minimum_amount: minimum, commitment_amount: commitment }: Price): Quantity | undefined {
+  const [one, other] = [minimum, commitment].flatMap((text) => (text === undefined ? [] : [parseQuantity(text)]))
+  return one !== undefined && other?.greaterThan(one) ? other : one
+}
+
+/**
+ * The model's amount after the discount, then the overage beyond the commitment, then the maximum; and what each took off or
+ * added, as `show` writes it. Of a cut period `share` says what part of the commitment holds.
+ */
 export function bounded(
   price: Price,
   amount: Quantity,
   show: (amount: Quantity) => string = formatQuantity,
+  share: (amount: Quantity) => Quantity = (whole) => whole,
 ): { exact: Quantity; entries: BoundEntry[] } {
   const entries: BoundEntry[] = []
   let exact = discounted(price, amount)
   if (price.discount_percent !== undefined) {
     const percent = formatQuantity(parseQuantity(price.discount_percent))
     entries.push({ type: 'discount', percent, amount: show(exact.minus(amount)) })
+  }
+  if (price.commitment_amount !== undefined && price.overage_factor !== undefined) {
+    const committed = share(parseQuantity(price.commitment_amount))
+    const factor = parseQuantity(price.overage_factor)
+    const more = exact.greaterThan(committed) ? exact.minus(committed).times(factor.minus(1)) : ZERO
+    if (!more.isZero()) {
+      const overage_factor = formatQuantity(factor)
+      entries.push({ type: 'overage', commitment_amount: show(committed), overage_factor, amount: show(more) })
+      exact = exact.plus(more)
+    }
   }
   const most = price.maximum_amount === undefined ? undefined : parseQuantity(price.maximum_amount)
   if (most?.lessThan(exact)) {

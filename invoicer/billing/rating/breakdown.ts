@@ -32,9 +32,13 @@ export type BreakdownEntry =
   | { type: 'cell'; cell: number | null; quantity: string; unit_amount: string; amount: string }
   | BoundEntry
 
-/** What a discount and a maximum take off: 0 or less, unless the amount itself is negative. */
+/**
+ * What a discount and a maximum take off: 0 or less, unless the amount itself is negative. `overage`: what the factor adds to
+ * that part of the amount which goes beyond the commitment.
+ */
 export type BoundEntry =
   | { type: 'discount'; percent: string; amount: string }
+  | { type: 'overage'; commitment_amount: string; overage_factor: string; amount: string }
   | { type: 'maximum'; maximum_amount: string; amount: string }
 
 /** What a model answers: the exact amount in major units, and its parts, which sum to it. */

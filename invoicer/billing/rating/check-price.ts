@@ -1,6 +1,9 @@
 import type { ProblemError } from '../../../schemas/http/problem.ts'
+import { ADDED_UP } from '../../../schemas/meter/aggregation.ts'
+import { isPath } from '../../../schemas/meter/path.ts'
 import { isQuantityText, parseQuantity, type Quantity } from '../../../schemas/quantity.ts'
 import type { MatrixPrice, PackagePrice, PercentagePrice, Price } from './price.ts'
+import { readingOf } from './reading.ts'
 
 /** Members of a price that are text and no decimal. */
 const NO_DECIMALS = ['model', 'round', 'up_to']
@@ -18,6 +21,7 @@ export function checkPrice(price: Price): ProblemError[] {
   if (price.discount_percent !== undefined && parseQuantity(price.discount_percent).greaterThan(100)) {
     errors.push({ path: '/discount_percent', message: 'A discount takes off 100 percent at most.' })
   }
+  errors.push(...checkCommitment(price))
   if (price.model === 'package') errors.push(...checkPackage(price))
   if (price.model === 'percentage') errors.push(...checkPercentage(price))
   if (price.model === 'matrix') errors.push(...checkMatrix(price))
@@ -25,26 +29,23 @@ export function checkPrice(price: Price): ProblemError[] {
 }
 
 /**
- * What is wrong with a price that a plan is to have. Runs know what a meter counted in the period, not its events one by
- * one, so that some prices can be quoted but not billed.
+ * What is wrong with a price that a plan is to have, for a meter that aggregates so, as far as that is known. A price that
+ * is made from single events needs a meter whose quantity is their sum.
  */
-export function checkBillable(price: Price): ProblemError[] {
+export function checkBillable(price: Price, aggregation?: string): ProblemError[] {
   const errors = checkPrice(price)
   if (errors.length > 0) return errors
-  if (price.model === 'matrix') errors.push(needsEvents('/model', 'A matrix price'))
-  if (price.model === 'percentage') {
-    const perEvent = ['fixed_amount', 'free_events', 'min_per_event', 'max_per_event'] as const
-    // Of 0 they are as good as left out; only a maximum of 0 says something.
-    const given = perEvent.filter((name) =>
-      name === 'max_per_event' ? price[name] !== undefined : !parseQuantity(price[name] ?? '0').isZero(),
-    )
-    errors.push(...given.map((name) => needsEvents(`/${name}`, `A percentage with ${name}`)))
+  if (price.model === 'matrix') {
+    const strange = price.dimensions.flatMap((name, index) => (isPath(name) ? [] : [index]))
+    const message =
+      'A plan reads this inside the data of events: a dotted path, whose keys are letters, digits, _ and -.'
+    errors.push(...strange.map((index) => ({ path: `/dimensions/${index}`, message })))
   }
-  return errors
-}
-
-function needsEvents(path: string, what: string): ProblemError {
-  return { path, message: `${what} needs every event by itself: it can be quoted, but not yet billed by a plan.` }
+  if (aggregation === undefined || ADDED_UP.some((one) => one === aggregation)) return errors
+  if (readingOf(price) === 'total') return errors
+  const what = price.model === 'matrix' ? 'A matrix price' : 'A percentage with parts per event'
+  const message = `${what} needs a meter that adds its events up (${ADDED_UP.join(', ')}); this one is of ${aggregation}.`
+  return [...errors, { path: '/model', message }]
 }
 
 /** The decimals of a price, and of its tiers or cells. */
@@ -86,6 +87,15 @@ function checkUpTo(
   const bound = parseQuantity(upTo)
   if (bound.greaterThan(lower)) return { bound }
   return { path, message: `Tiers must ascend: ${upTo} is not above ${lower.toFixed()}.` }
+}
+
+function checkCommitment({ model, commitment_amount: commitment, overage_factor: factor }: Price): ProblemError[] {
+  if (commitment === undefined) {
+    const message = 'What is overage is what goes beyond a commitment: give its commitment_amount.'
+    return factor === undefined ? [] : [{ path: '/overage_factor', message }]
+  }
+  if (model !== 'flat') return []
+  return [{ path: '/commitment_amount', message: 'A flat price has no usage that could draw a commitment down.' }]
 }
 
 function checkPackage(price: PackagePrice): ProblemError[] {

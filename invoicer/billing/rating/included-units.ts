@@ -8,18 +8,18 @@ export function beyondIncluded(quantity: Quantity, included: Quantity): Quantity
 }
 
 /**
- * The events beyond the included units, which are the first ones: an event within them is gone, the one in which they
- * end is cut, so that the rest has as many units as the total is beyond them.
+ * Asked for one event after the other: what of it is beyond the included units, which are the first ones. An event within
+ * them is gone, the one in which they end is cut, so that the rest has as many units as the total is beyond them.
  */
-export function eventsBeyondIncluded(events: readonly UsedEvent[], included: Quantity): UsedEvent[] {
+export function firstOnesIncluded(included: Quantity): (event: UsedEvent) => UsedEvent | undefined {
   let total = ZERO
   let before = ZERO
-  return events.flatMap((event) => {
+  return (event) => {
     total = total.plus(event.value)
     const beyond = beyondIncluded(total, included)
     const value = beyond.minus(before)
     before = beyond
     const isIncluded = value.isZero() && total.lessThanOrEqualTo(included)
-    return isIncluded ? [] : [{ ...event, value }]
-  })
+    return isIncluded ? undefined : { ...event, value }
+  }
 }

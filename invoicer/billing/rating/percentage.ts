@@ -1,12 +1,23 @@
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { formatQuantity, parseQuantity, parseSum, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { BreakdownEntry, Rated, UsedEvent } from './breakdown.ts'
 import type { PercentagePrice } from './price.ts'
 
-/**
- * Rate × paid part + fixed amount of each event in turn, within the bounds per event; a wholly free event pays nothing.
- * The breakdown has sums over the events, because there may be millions.
- */
+type Counted = { events: number; quantity: string }
+/** The events that are free whole, with what is free of others; those that pay; and what bounds per event changed. */
+export type FeeTally = { kind: 'fees'; free: Counted; paid: Counted; raised: string; lowered: string }
+
+/** Rate × paid part + fixed amount of each event in turn, within the bounds per event; a wholly free event pays nothing. */
 export function ratePercentage(price: PercentagePrice, events: readonly UsedEvent[]): Rated {
+  const counting = countFees(price)
+  for (const event of events) counting.add(event)
+  return rateFees(price, counting.tally())
+}
+
+/** Several events alike may be added at once where none is free. */
+export function countFees(price: PercentagePrice): {
+  add: (event: UsedEvent, times?: number) => void
+  tally: () => FeeTally
+} {
   const rate = parseQuantity(price.rate)
   const fixed = parseQuantity(price.fixed_amount ?? '0')
   const least = price.min_per_event === undefined ? undefined : parseQuantity(price.min_per_event)
@@ -16,41 +27,63 @@ export function ratePercentage(price: PercentagePrice, events: readonly UsedEven
   let raised = ZERO
   let lowered = ZERO
   const paidPartOf = freeOnes(price)
-  for (const { value } of events) {
-    const part = paidPartOf(value)
-    free.quantity = free.quantity.plus(part === undefined ? value : value.minus(part))
-    if (part === undefined) {
-      free.events += 1
-      continue
-    }
-    paid.events += 1
-    paid.quantity = paid.quantity.plus(part)
-    if (least === undefined && most === undefined) continue
-    const fee = percentOf(part, rate).plus(fixed)
-    if (least?.greaterThan(fee)) raised = raised.plus(least.minus(fee))
-    else if (most?.lessThan(fee)) lowered = lowered.plus(most.minus(fee))
+  return {
+    add: ({ value }, times = 1) => {
+      const part = paidPartOf(value)
+      free.quantity = free.quantity.plus(part === undefined ? value : value.minus(part))
+      if (part === undefined) {
+        free.events += 1
+        return
+      }
+      paid.events += times
+      paid.quantity = paid.quantity.plus(part.times(times))
+      if (least === undefined && most === undefined) return
+      const fee = percentOf(part, rate).plus(fixed)
+      if (least?.greaterThan(fee)) raised = raised.plus(least.minus(fee).times(times))
+      else if (most?.lessThan(fee)) lowered = lowered.plus(most.minus(fee).times(times))
+    },
+    tally: () => ({
+      kind: 'fees',
+      free: { events: free.events, quantity: formatQuantity(free.quantity) },
+      paid: { events: paid.events, quantity: formatQuantity(paid.quantity) },
+      raised: formatQuantity(raised),
+      lowered: formatQuantity(lowered),
+    }),
   }
-  const rated = percentOf(paid.quantity, rate)
+}
+
+/** What so many events come to where each pays in full and none is bounded: their number and sum are enough. */
+export function feesOfAll(events: number, quantity: Quantity): FeeTally {
+  const paid = { events, quantity: formatQuantity(quantity) }
+  return { kind: 'fees', free: { events: 0, quantity: '0' }, paid, raised: '0', lowered: '0' }
+}
+
+/** The breakdown has sums over the events, because there may be millions. */
+export function rateFees(price: PercentagePrice, { free, paid, raised, lowered }: FeeTally): Rated {
+  const rate = parseQuantity(price.rate)
+  const fixed = parseQuantity(price.fixed_amount ?? '0')
+  const rated = percentOf(parseSum(paid.quantity), rate)
   const fees = fixed.times(paid.events)
+  const [added, taken] = [parseSum(raised), parseSum(lowered)]
   const breakdown: BreakdownEntry[] = []
-  if (free.events > 0 || !free.quantity.isZero()) {
-    breakdown.push({ type: 'free', events: free.events, quantity: formatQuantity(free.quantity), amount: '0' })
+  if (free.events > 0 || !parseSum(free.quantity).isZero()) {
+    breakdown.push({ type: 'free', events: free.events, quantity: free.quantity, amount: '0' })
   }
-  const shown = { quantity: formatQuantity(paid.quantity), rate: formatQuantity(rate) }
+  const shown = { quantity: paid.quantity, rate: formatQuantity(rate) }
   breakdown.push({ type: 'percentage', ...shown, amount: formatQuantity(rated) })
   if (!fixed.isZero()) {
     const amount = formatQuantity(fees)
     breakdown.push({ type: 'fixed', events: paid.events, fixed_amount: formatQuantity(fixed), amount })
   }
-  if (least !== undefined && !raised.isZero()) {
-    const amount = formatQuantity(raised)
-    breakdown.push({ type: 'per_event_minimum', min_per_event: formatQuantity(least), amount })
+  if (price.min_per_event !== undefined && !added.isZero()) {
+    const min_per_event = formatQuantity(parseQuantity(price.min_per_event))
+    breakdown.push({ type: 'per_event_minimum', min_per_event, amount: raised })
   }
-  if (most !== undefined && !lowered.isZero()) {
-    const amount = formatQuantity(lowered)
-    breakdown.push({ type: 'per_event_maximum', max_per_event: formatQuantity(most), amount })
+  if (price.max_per_event !== undefined && !taken.isZero()) {
+    const max_per_event = formatQuantity(parseQuantity(price.max_per_event))
+    breakdown.push({ type: 'per_event_maximum', max_per_event, amount: lowered })
   }
-  return { exact: rated.plus(fees).plus(raised).plus(lowered), breakdown }
+  return { exact: rated.plus(fees).plus(added).plus(taken), breakdown }
 }
 
 /**

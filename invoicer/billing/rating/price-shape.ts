@@ -36,9 +36,9 @@ export function checkShape(price: unknown): ProblemError | undefined {
 }
 
 /** What is wrong with what is to be the price of a plan. */
-export function checkPlanPrice(price: unknown): ProblemError[] {
+export function checkPlanPrice(price: unknown, aggregation?: string): ProblemError[] {
   const wrong = checkShape(price)
-  return wrong === undefined ? checkBillable(price as Price) : [wrong]
+  return wrong === undefined ? checkBillable(price as Price, aggregation) : [wrong]
 }
 
 function isModel(model: unknown): model is Model {

@@ -6,11 +6,14 @@ const optional = Type.Optional(QuantityText)
 
 /**
  * On a price of any model, in the order in which they work: units that cost nothing, then the model, then the discount,
- * then the most the line may cost; what the line lacks to the least is a line of its own at the period's end.
+ * then, of what goes beyond the commitment, the overage factor (1 if it is left out), then the most the line may cost; what
+ * the line lacks to the least, or to the commitment, is a line of its own at the period's end.
  */
 const onAny = {
   included_units: optional,
   discount_percent: optional,
+  commitment_amount: optional,
+  overage_factor: optional,
   maximum_amount: optional,
   minimum_amount: optional,
 }

@@ -1,8 +1,12 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
+import type { Transact } from '../../transaction.ts'
+import { discountChunk } from '../discounts/discount-chunk.ts'
+import { loadDiscounts } from '../discounts/discounts.postgres.ts'
+import type { DueSubscription } from '../due.ts'
 import { listPendingItems } from '../items/items.postgres.ts'
-import { shareItems } from '../items/with-items.ts'
+import { type ItemsOf, shareItems } from '../items/with-items.ts'
 import { planIdsOf } from '../shares.ts'
-import { embeddedTax } from '../tax/tax-port.ts'
+import { type TaxEngine, taxWithoutStripe } from '../tax/tax-port.ts'
 import { loadTaxes } from '../tax/taxes.postgres.ts'
 import type { UsageReader } from '../usage.ts'
 import { loadPlans, type PlanCache } from './billable-plans.ts'
@@ -13,7 +17,15 @@ import { type RatedChunk, rateChunk } from './rate-chunk.ts'
 import type { Progress } from './steps.ts'
 import { taxChunk } from './tax-chunk.ts'
 
-export type BillDeps = IssueDeps & { usage: UsageReader; stopping: () => boolean; chunkSize: number }
+export type BillDeps = IssueDeps & RateDeps & { stopping: () => boolean }
+/** What rating needs; it has no effects. */
+export type RateDeps = {
+  transact: Transact
+  usage: UsageReader
+  chunkSize: number
+  /** By default without Stripe Tax. */
+  tax?: TaxEngine
+}
 
 type Rated = RatedChunk & { lastId: string }
 
@@ -31,20 +43,10 @@ export async function billDue(
   const plans: PlanCache = new Map()
   const rateAfter = async (after: string | null): Promise<Rated | undefined> => {
     await progress('rate')
-    const page = { after, limit: deps.chunkSize }
-    const { chunk, customerIds, items } = await deps.transact(tenantId, async (tx) => {
-      const due = await listDue(tx, run.asOfMs, run.id, page)
-      const customerIds = due.map((subscription) => subscription.customerId)
-      return { chunk: due, customerIds, items: await listPendingItems(tx, customerIds) }
-    })
-    const last = chunk.at(-1)
+    const { due, itemsOf } = await readDue(deps, tenantId, run, after)
+    const last = due.at(-1)
     if (last === undefined) return undefined
-    const planIds = chunk.flatMap(planIdsOf)
-    const planOf = await loadPlans(deps.transact, tenantId, plans, planIds)
-    const rated = await rateChunk(deps.usage, tenantId, run, chunk, planOf, shareItems(items))
-    // Behind the reading of usage, which may take long: what was changed meanwhile counts.
-    const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
-    return { ...(await taxChunk(embeddedTax, taxOf, rated, run.asOfMs)), lastId: last.id }
+    return { ...(await rateDue(deps, plans, tenantId, run, due, itemsOf)), lastId: last.id }
   }
   let anotherPass = true
   while (anotherPass) {
@@ -63,6 +65,41 @@ export async function billDue(
     }
   }
   return true
+}
+
+/** The next chunk of what is due, and what waits for its invoices. */
+export async function readDue(
+  deps: RateDeps,
+  tenantId: TenantId,
+  run: BillingRun,
+  after: string | null,
+): Promise<{ due: DueSubscription[]; itemsOf: ItemsOf }> {
+  const page = { after, limit: deps.chunkSize }
+  return deps.transact(tenantId, async (tx) => {
+    const due = await listDue(tx, run.asOfMs, run.id, page, run.retriesRun)
+    const customerIds = due.map(({ customerId }) => customerId)
+    return { due, itemsOf: shareItems(await listPendingItems(tx, customerIds)) }
+  })
+}
+
+/** The invoices of a chunk, tax included, as they would be issued; nothing is stored. */
+export async function rateDue(
+  deps: RateDeps,
+  plans: PlanCache,
+  tenantId: TenantId,
+  run: BillingRun,
+  chunk: readonly DueSubscription[],
+  itemsOf: ItemsOf,
+): Promise<RatedChunk> {
+  const planOf = await loadPlans(deps.transact, tenantId, plans, chunk.flatMap(planIdsOf))
+  const rated = await rateChunk(deps.usage, tenantId, run, chunk, planOf, itemsOf)
+  const customerIds = chunk.map(({ customerId }) => customerId)
+  // Behind the reading of usage, which may take long: what was changed meanwhile counts.
+  const { taxOf, discountsOf } = await deps.transact(tenantId, async (tx) => ({
+    taxOf: await loadTaxes(tx, customerIds),
+    discountsOf: await loadDiscounts(tx, chunk, run.knownBeforeMs),
+  }))
+  return taxChunk(deps.tax ?? taxWithoutStripe, taxOf, discountChunk(rated, discountsOf), run.asOfMs)
 }
 
 /** Like Promise.all, and nothing goes on behind the back of whoever hears of an error. */

@@ -4,14 +4,14 @@ import { floorToMinute } from '../../../schemas/time/period.ts'
 import type { DueSubscription, ToRate } from '../due.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import type { PendingItem } from '../items/invoice-item.ts'
-import { type LeftWaiting, listLeftWaiting, listPendingItems } from '../items/items.postgres.ts'
+import { listLeftWaiting, listPendingItems } from '../items/items.postgres.ts'
 import { withItems } from '../items/with-items.ts'
 import { untaxedDraft } from '../lines.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
 import { planIdsOf } from '../shares.ts'
-import { embeddedTax } from '../tax/tax-port.ts'
+import { taxWithoutStripe } from '../tax/tax-port.ts'
 import { loadTaxes } from '../tax/taxes.postgres.ts'
-import type { BillDeps } from './bill-due.ts'
+import type { BillDeps, RateDeps } from './bill-due.ts'
 import { loadPlans, type PlanCache } from './billable-plans.ts'
 import type { BillingRun } from './billing-run.ts'
 import { issueChunk } from './issue-chunk.ts'
@@ -28,40 +28,74 @@ export async function billLeftWaiting(deps: BillDeps, tenantId: TenantId, run: B
   const plans: PlanCache = new Map()
   let after: string | null = null
   while (!deps.stopping()) {
-    const page: { after: string | null; limit: number } = { after, limit: deps.chunkSize }
-    const { left, subscriptions, items } = await deps.transact(tenantId, async (tx) => {
-      const left = await listLeftWaiting(tx, page)
-      if (left.length === 0) return { left, subscriptions: [], items: [] }
-      const ids = left.map(({ subscriptionId }) => subscriptionId)
-      const found = await listToRate(tx, ids)
-      const customerIds = found.map((subscription) => subscription.customerId)
-      return { left, subscriptions: found, items: await listPendingItems(tx, customerIds) }
-    })
-    const last = left.at(-1)?.subscriptionId
-    if (last === undefined) return true
-    const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
-    const rated = rateLeftWaiting(left, subscriptions, items, planOf, run)
-    const customerIds = subscriptions.map(({ customerId }) => customerId)
-    const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
-    await issueChunk(deps, tenantId, run, await taxChunk(embeddedTax, taxOf, rated, run.asOfMs))
-    after = last
+    const chunk = await rateLeftChunk(deps, plans, tenantId, run, after)
+    if (chunk === undefined) return true
+    await issueChunk(deps, tenantId, run, chunk)
+    after = chunk.lastId
   }
   return false
 }
 
-function rateLeftWaiting(
-  left: readonly LeftWaiting[],
+/** What would wait as well, by subscription. */
+export type AlsoWaiting = (subscriptions: readonly ToRate[]) => Promise<ReadonlyMap<string, readonly PendingItem[]>>
+
+/** The next of these invoices, tax included, as they would be issued; undefined behind the last. Nothing is stored. */
+export async function rateLeftChunk(
+  deps: RateDeps,
+  plans: PlanCache,
+  tenantId: TenantId,
+  run: BillingRun,
+  after: string | null,
+  alsoWaiting: AlsoWaiting = async () => new Map(),
+): Promise<(RatedChunk & { lastId: string }) | undefined> {
+  const page = { after, limit: deps.chunkSize }
+  const { left, subscriptions, items } = await deps.transact(tenantId, async (tx) => {
+    const left = await listLeftWaiting(tx, page)
+    if (left.length === 0) return { left, subscriptions: [], items: [] }
+    const ids = left.map(({ subscriptionId }) => subscriptionId)
+    const found = await listToRate(tx, ids)
+    const customerIds = found.map((subscription) => subscription.customerId)
+    return { left, subscriptions: found, items: await listPendingItems(tx, customerIds) }
+  })
+  const lastId = left.at(-1)?.subscriptionId
+  if (lastId === undefined) return undefined
+  const also = await alsoWaiting(subscriptions)
+  const itemById = new Map(items.map((item) => [item.id, item]))
+  const itemsOf = new Map(
+    left.map(({ subscriptionId, itemIds }) => {
+      const own = itemIds.flatMap((id) => itemById.get(id) ?? [])
+      return [subscriptionId, [...own, ...(also.get(subscriptionId) ?? [])]]
+    }),
+  )
+  return { ...(await rateLeft(deps, plans, tenantId, run, subscriptions, itemsOf)), lastId }
+}
+
+/** Invoices of their own over what waits for these subscriptions, tax included. Nothing is stored. */
+export async function rateLeft(
+  deps: RateDeps,
+  plans: PlanCache,
+  tenantId: TenantId,
+  run: BillingRun,
   subscriptions: readonly ToRate[],
-  items: readonly PendingItem[],
+  itemsOf: ReadonlyMap<string, readonly PendingItem[]>,
+): Promise<RatedChunk> {
+  const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
+  const rated = rateLeftWaiting(subscriptions, itemsOf, planOf, run)
+  const customerIds = subscriptions.map(({ customerId }) => customerId)
+  const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
+  return taxChunk(deps.tax ?? taxWithoutStripe, taxOf, rated, run.asOfMs)
+}
+
+function rateLeftWaiting(
+  subscriptions: readonly ToRate[],
+  itemsOf: ReadonlyMap<string, readonly PendingItem[]>,
   planOf: PlanOf,
   run: BillingRun,
 ): RatedChunk {
   const rated: RatedChunk = { invoices: [], parked: [], more: false }
   const byId = new Map(subscriptions.map((subscription) => [subscription.id, subscription]))
-  const itemById = new Map(items.map((item) => [item.id, item]))
-  for (const { subscriptionId, itemIds } of left) {
+  for (const [subscriptionId, own] of itemsOf) {
     const toRate = byId.get(subscriptionId)
-    const own = itemIds.flatMap((id) => itemById.get(id) ?? [])
     // Somebody else has invoiced them since.
     if (toRate === undefined || own.length === 0) continue
     const period = periodOf(own, run)

@@ -1,3 +1,4 @@
+import { renumbered } from '../discounts/discounted.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import { type Line, untaxedDraft } from '../lines.ts'
 
@@ -18,10 +19,22 @@ export function bySeller(invoice: RatedInvoice, sellerId: string): OfSeller[] {
   }
   const others = [...linesOf].filter(([id]) => id !== sellerId)
   if (others.length === 0) return [{ invoice, sellerId }]
-  const own = linesOf.get(sellerId) ?? []
+  const own = renumbered(invoice.draft.lines, linesOf.get(sellerId) ?? [])
   const rest =
-    own.length === 0 && invoice.offCycle ? [] : [{ invoice: { ...invoice, draft: untaxedDraft(own) }, sellerId }]
+    own.length === 0 && invoice.offCycle
+      ? []
+      : [{ invoice: { ...withOwnSums(invoice, own), draft: untaxedDraft(own) }, sellerId }]
   return [...rest, ...others.map(([id, lines]) => ({ invoice: offCycle(invoice, lines), sellerId: id }))]
+}
+
+/** What discounts took off lines that go to another entity is no part of what they took off its own. */
+function withOwnSums(invoice: RatedInvoice, own: readonly Line[]): RatedInvoice {
+  if (invoice.discounts === undefined) return invoice
+  const discounts = invoice.discounts.map((one) => ({
+    ...one,
+    amountMinor: own.reduce((sum, line) => (line.discount?.id === one.discountId ? sum - line.amountMinor : sum), 0n),
+  }))
+  return { ...invoice, discounts }
 }
 
 /** Of the periods that are corrected. */
@@ -29,5 +42,7 @@ function offCycle(invoice: RatedInvoice, lines: Line[]): RatedInvoice {
   const startMs = Math.min(...lines.map(({ period }) => period.startMs))
   const endMs = Math.max(...lines.map(({ period }) => period.endMs))
   const period = { index: 0, startMs, endMs, wholeStartMs: startMs, wholeEndMs: endMs }
-  return { ...invoice, period, next: null, draft: untaxedDraft(lines), offCycle: true }
+  const { claimsFees: _f, discounts: _d, ...rest } = invoice
+  const draft = untaxedDraft(renumbered(invoice.draft.lines, lines))
+  return { ...rest, period, next: null, draft, offCycle: true }
 }

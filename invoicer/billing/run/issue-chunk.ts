@@ -2,30 +2,36 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { formatMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { findInvoiceSettings } from '../../agreements/invoice-settings/invoice-settings.postgres.ts'
+import { type LeastDue, leastDueMinor } from '../../agreements/invoice-settings/settings.ts'
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
-import {
-  type Advance,
-  claimSubscriptions,
-  insertBilledUsage,
-  insertLines,
-  insertNumbered,
-  insertParked,
-  listOvertaken,
-} from '../invoices/issue.postgres.ts'
-import type { NewInvoice } from '../invoices/rated-invoice.ts'
-import { lockPendingItems, markInvoiced } from '../items/items.postgres.ts'
+import { insertInvoiceDiscounts } from '../discounts/discounts.postgres.ts'
+import { insertBilledFees } from '../fees/fees.postgres.ts'
+import { insertBilledUsage, insertLines, insertNumbered, insertParked } from '../invoices/issue.postgres.ts'
+import { keepTexts } from '../invoices/issued-texts.postgres.ts'
+import { type Applied, type NewInvoice, NOTHING_APPLIED } from '../invoices/rated-invoice.ts'
+import { billsNothing, insertSuppressed } from '../invoices/suppress.postgres.ts'
+import { markInvoiced } from '../items/items.postgres.ts'
+import type { Line } from '../lines.ts'
 import type { BillingRun } from './billing-run.ts'
+import { claim, itemPlaces, movesNothing } from './claim.ts'
 import type { Parked, RatedChunk } from './rate-chunk.ts'
+import { holdRun } from './runs.postgres.ts'
 
+/** What of a line says who may pay it, and what it comes to. */
+export type LineToPay = Pick<Line, 'chargeKey' | 'meter' | 'amountMinor' | 'tax' | 'breakdown' | 'discount'>
 /** An invoice that is about to be issued. */
 export type InvoiceToPay = {
   id: string
   customerId: string
   subscriptionId: string
+  /** Whose invoice it is; null or left out: the tenant's own. */
+  legalEntityId?: string | null
   currency: string
   totalMinor: bigint
+  lines: readonly LineToPay[]
 }
 /** Answers what prepaid credit paid of each invoice, in their transaction. It lies above billing, and is handed in. */
 export type DrawCredit = (
@@ -33,13 +39,17 @@ export type DrawCredit = (
   invoices: readonly InvoiceToPay[],
   atMs: number,
 ) => Promise<ReadonlyMap<string, bigint>>
-/** Answers what the customer's balance paid of each invoice behind that; below 0 what a negative total gave to it. */
+/**
+ * Answers what the customer's balance paid of each invoice behind that, below 0 what a negative total gave to it, and what
+ * is carried forward from earlier invoices and to the next one. `leastDue`: an amount below it waits for that.
+ */
 export type ApplyBalance = (
   tx: TenantTransaction,
   invoices: readonly InvoiceToPay[],
   creditOf: ReadonlyMap<string, bigint>,
+  leastDue: LeastDue,
   atMs: number,
-) => Promise<ReadonlyMap<string, bigint>>
+) => Promise<ReadonlyMap<string, Applied>>
 export type IssueDeps = Means & {
   transact: Transact
   announce: Announce
@@ -57,8 +67,10 @@ const BILLED_BEFORE = /^(billed_usage_pkey|invoices_tenant_id_subscription_id_pe
 /**
  * Stores a rated chunk in one transaction. Answers whether all of it is new: what is not, somebody else has billed
  * meanwhile, perhaps not up to where this run is to bill. Order of effects:
- *   pending items locked → subscriptions moved on → lines → items marked → billed usage → credit drawn → balance applied
- *   → history, outbox → invoices with numbers, last → commit → log, metric
+ *   run held, if it is not cancelled → pending items locked → subscriptions with fees in advance locked → places of void
+ *   invoices taken → subscriptions moved on
+ *   → lines → discounts → items marked → billed usage, fees → credit drawn → balance applied, small amounts carried forward
+ *   → texts → history, outbox → suppressed invoices → invoices with numbers, last → commit → log, metric
  * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and a repeated chunk
  * finds its subscriptions moved on, so nothing of it is stored again. Between commit and log a crash loses log lines
  * and counts of the metric, never money.
@@ -83,14 +95,15 @@ export async function issueChunk(
 async function issueTogether(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<boolean> {
   const wanted = chunk.invoices.map((invoice) => ({ ...invoice, id: deps.newId() }))
   const issued = await deps.transact(tenantId, async (tx) => {
+    await holdRun(tx, run.id)
     const atMs = deps.now()
     await park(tx, deps, run, chunk.parked, atMs)
     const invoices = await claim(tx, wanted)
-    if (invoices.length > 0) await store(tx, deps, run, invoices, atMs)
-    return invoices
+    const shown = invoices.length > 0 ? await store(tx, deps, run, invoices, atMs) : []
+    return { count: invoices.length, shown }
   })
-  for (const invoice of issued) announceIssued(deps.announce, invoice)
-  return issued.length === wanted.length
+  for (const invoice of issued.shown) announceIssued(deps.announce, invoice)
+  return issued.count === wanted.length
 }
 
 async function issueOneByOne(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<boolean> {
@@ -133,85 +146,56 @@ export function isDataError(error: unknown): boolean {
   return DATA_ERROR.test(String(code)) || (code === '23505' && BILLED_BEFORE.test(String(constraint)))
 }
 
-/**
- * Those of the invoices whose items still wait, and whose subscription stands where they start: the others are issued by
- * somebody else, or are to be rated again. An invoice of its own moves nothing on; its items alone are its claim.
- */
-async function claim(tx: TenantTransaction, rated: readonly NewInvoice[]): Promise<NewInvoice[]> {
-  const wanted = await withOwnItems(tx, rated)
-  const advances = advancesOf(wanted.filter(({ offCycle }) => !offCycle))
-  if (advances.length === 0) return wanted.filter(({ offCycle }) => offCycle)
-  const claimed = await claimSubscriptions(tx, advances)
-  const missed = advances.filter(({ subscriptionId }) => !claimed.has(subscriptionId))
-  if (missed.length > 0 && (await listOvertaken(tx, missed)).size !== missed.length) {
-    throw new Problem('calculation_failed', 'A subscription was billed up to another period than its invoices say.')
-  }
-  return wanted.filter(({ subscription, offCycle }) => offCycle || claimed.has(subscription.id))
-}
-
-/** Without those of subscriptions one of whose items was invoiced or deleted since. */
-async function withOwnItems(tx: TenantTransaction, rated: readonly NewInvoice[]): Promise<readonly NewInvoice[]> {
-  const itemIds = rated.flatMap(itemPlaces).map(({ itemId }) => itemId)
-  if (itemIds.length === 0) return rated
-  const waiting = await lockPendingItems(tx, itemIds)
-  const missed = rated.filter((invoice) => itemPlaces(invoice).some(({ itemId }) => !waiting.has(itemId)))
-  const subscriptions = new Set(missed.map(({ subscription }) => subscription.id))
-  return rated.filter(({ subscription }) => !subscriptions.has(subscription.id))
-}
-
-/** Which line is made from what waited for the invoice. */
-function itemPlaces({ id: invoiceId, draft }: NewInvoice): { itemId: string; invoiceId: string; lineIndex: number }[] {
-  return draft.lines.flatMap(({ itemId }, lineIndex) =>
-    itemId === undefined ? [] : [{ itemId, invoiceId, lineIndex }],
-  )
-}
-
+/** Answers those that have a number: whoever wants no invoices of nothing is not shown them. */
 async function store(
   tx: TenantTransaction,
   means: IssueDeps,
   run: BillingRun,
   invoices: readonly NewInvoice[],
   atMs: number,
-): Promise<void> {
+): Promise<readonly NewInvoice[]> {
   await insertLines(tx, invoices)
+  await insertInvoiceDiscounts(tx, invoices)
   const places = invoices.flatMap(itemPlaces)
   if (places.length > 0) await markInvoiced(tx, places)
   await insertBilledUsage(tx, run.sealId, invoices)
-  const owing = invoices.map(toPay)
+  await insertBilledFees(tx, invoices)
+  const { settings, hasTexts } = await findInvoiceSettings(tx)
+  const suppresses = settings.zeroInvoices === 'suppress'
+  const suppressed = suppresses ? invoices.filter(billsNothing) : []
+  const shown = suppresses ? invoices.filter((invoice) => !billsNothing(invoice)) : invoices
+  const owing = shown.map(toPay)
   const credit = await means.drawCredit(tx, owing, atMs)
-  const balance = await means.applyBalance(tx, owing, credit, atMs)
-  const paidOf = ({ id }: NewInvoice) => ({ creditMinor: credit.get(id) ?? 0n, balanceMinor: balance.get(id) ?? 0n })
-  const events = invoices.map((invoice) => issuedEvent(means, run, invoice, paidOf(invoice)))
+  const applied = await means.applyBalance(tx, owing, credit, leastDueMinor(settings), atMs)
+  if (hasTexts) await keepTexts(tx, shown)
+  const events = shown.map((invoice) =>
+    issuedEvent(means, run, invoice, credit.get(invoice.id) ?? 0n, applied.get(invoice.id) ?? NOTHING_APPLIED),
+  )
+  events.push(...suppressed.map((invoice) => suppressedEvent(means, run, invoice)))
   for (const invoice of invoices) {
-    if (invoice.next === null && !invoice.offCycle) events.push(endedEvent(means, run, invoice))
+    if (invoice.next === null && !movesNothing(invoice)) events.push(endedEvent(means, run, invoice))
   }
   await insertBillingEvents(tx, events, atMs)
-  await insertNumbered(tx, run.id, invoices, credit, balance, atMs)
+  if (suppressed.length > 0) await insertSuppressed(tx, run.id, suppressed, atMs)
+  if (shown.length > 0) await insertNumbered(tx, run.id, shown, credit, applied, atMs)
+  return shown
 }
 
 function toPay({ id, subscription, plan, draft }: NewInvoice): InvoiceToPay {
   const { id: subscriptionId, customerId } = subscription
-  return { id, customerId, subscriptionId, currency: plan.currency, totalMinor: draft.totalMinor }
-}
-
-/** The invoices of a subscription stand together, in order. */
-function advancesOf(invoices: readonly NewInvoice[]): Advance[] {
-  const advances = new Map<string, Advance>()
-  for (const { subscription, period, next } of invoices) {
-    const fromMs = advances.get(subscription.id)?.fromMs ?? period.startMs
-    const { id: subscriptionId, revision } = subscription
-    advances.set(subscriptionId, { subscriptionId, fromMs, revision, next })
-  }
-  return [...advances.values()]
+  const { legalEntityId, totalMinor, lines } = draft
+  return { id, customerId, subscriptionId, legalEntityId, currency: plan.currency, totalMinor, lines }
 }
 
 function issuedEvent(
   means: Means,
   run: BillingRun,
   invoice: NewInvoice,
-  { creditMinor, balanceMinor }: { creditMinor: bigint; balanceMinor: bigint },
+  creditMinor: bigint,
+  { balanceMinor, carriedInMinor, carriedOutMinor }: Applied,
 ): NewBillingEvent {
-  const { id, subscription, period, plan, draft } = invoice
+  const { id, subscription, period, plan, draft, replaces } = invoice
+  const dueMinor = draft.totalMinor - creditMinor - balanceMinor + carriedInMinor - carriedOutMinor
   return {
     id: means.newId(),
     event: 'invoice.finalised',
@@ -223,12 +207,29 @@ function issuedEvent(
       total: formatMoney(draft.totalMinor, plan.currency),
       credit: formatMoney(creditMinor, plan.currency),
       balance: formatMoney(balanceMinor, plan.currency),
-      amount_due: formatMoney(draft.totalMinor - creditMinor - balanceMinor, plan.currency),
+      ...(carriedInMinor > 0n ? { carried_in: formatMoney(carriedInMinor, plan.currency) } : {}),
+      ...(carriedOutMinor > 0n ? { carried_out: formatMoney(carriedOutMinor, plan.currency) } : {}),
+      amount_due: formatMoney(dueMinor, plan.currency),
       currency: plan.currency,
       period_start: new Date(period.startMs).toISOString(),
       period_end: new Date(period.endMs).toISOString(),
       seal_id: run.sealId,
+      ...(replaces === undefined || invoice.offCycle ? {} : { replaces }),
     },
+  }
+}
+
+/** Nobody is told but who asks for the history. */
+function suppressedEvent(means: Means, run: BillingRun, { id, subscription, period }: NewInvoice): NewBillingEvent {
+  const [start, end] = [period.startMs, period.endMs].map((ms) => new Date(ms).toISOString())
+  return {
+    id: means.newId(),
+    event: 'invoice.suppressed',
+    customerId: subscription.customerId,
+    subscriptionId: subscription.id,
+    invoiceId: id,
+    billingRunId: run.id,
+    data: { period_start: start, period_end: end, seal_id: run.sealId },
   }
 }
 

@@ -2,11 +2,20 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
+import { isAgainWaiting } from '../again/again.postgres.ts'
 import { countDue } from './due.postgres.ts'
 import { isLeftWaiting } from './left-waiting.postgres.ts'
 import { openRun } from './open-run.ts'
 import { type RunDeps, runBilling } from './run-billing.ts'
-import { failRun, hasUnfinishedRun, listUnfinishedRuns, wasNotLookedAt } from './runs.postgres.ts'
+import {
+  failRun,
+  hasUnfinishedRun,
+  isHeldByCancel,
+  listUnfinishedDryRuns,
+  listUnfinishedRuns,
+  lockSchedule,
+  wasNotLookedAt,
+} from './runs.postgres.ts'
 import type { Progress } from './steps.ts'
 
 /**
@@ -32,11 +41,17 @@ export type KeeperDeps = Omit<RunDeps, 'stopping'> & {
 
 /** Keeps the runs of this process going. Nothing of it rejects: what stops a run stands in its row and in the log. */
 export type RunKeeper = {
-  /** Takes a run to its end, or to the error that stops it; a run that this process works on already is joined. */
+  /**
+   * Takes a run to its end, or to the error that stops it. A run that this process works on already is joined, and taken up
+   * once more behind that: it may be on its way out, and would miss what was asked of it just now.
+   */
   continueRun: (tenantId: TenantId, runId: string) => Promise<void>
-  /** Continues every run that a crash or an error left. */
+  /** Continues every run that a crash or an error left; dry ones are not waited for, since they keep nobody from billing. */
   resumeRuns: () => Promise<void>
-  /** What cron calls: first the runs that were left, then a new run for each tenant that wants one and has no such run. */
+  /**
+   * What cron calls: first the runs that were left, then a new run for each tenant that wants one and has no such run. Behind
+   * a cancelled run it opens none, until somebody has started one: what was wrong would be billed within the hour.
+   */
   tick: () => Promise<void>
   /** Resolves when every run has come to a safe point; nothing is started after it is called. */
   stop: () => Promise<void>
@@ -45,14 +60,30 @@ export type RunKeeper = {
 export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
   const stopping = () => stopSignal.aborted
   const active = new Map<string, Promise<void>>()
+  const askedAgain = new Set<string>()
   const passes = new Set<Promise<void>>()
   const runDeps: RunDeps = { ...deps, stopping }
 
+  // It leaves the active ones in the same turn in which it saw that nobody asks: whoever asks later begins anew.
+  const workWhileAsked = async (tenantId: TenantId, runId: string): Promise<void> => {
+    try {
+      do {
+        askedAgain.delete(runId)
+        await workOnRun(deps, runDeps, tenantId, runId)
+      } while (askedAgain.has(runId) && !stopping())
+    } finally {
+      askedAgain.delete(runId)
+      active.delete(runId)
+    }
+  }
   const continueRun = (tenantId: TenantId, runId: string): Promise<void> => {
     const joined = active.get(runId)
-    if (joined !== undefined) return joined
+    if (joined !== undefined) {
+      askedAgain.add(runId)
+      return joined
+    }
     if (stopping()) return Promise.resolve()
-    const work = workOnRun(deps, runDeps, tenantId, runId).finally(() => active.delete(runId))
+    const work = workWhileAsked(tenantId, runId)
     active.set(runId, work)
     return work
   }
@@ -62,13 +93,16 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
     return pass
   }
   const resumeTenant = async (tenantId: TenantId): Promise<void> => {
+    for (const runId of await deps.transact(tenantId, listUnfinishedDryRuns)) void continueRun(tenantId, runId)
     for (const runId of await deps.transact(tenantId, listUnfinishedRuns)) await continueRun(tenantId, runId)
   }
   const billTenant = async (tenantId: TenantId): Promise<void> => {
     await resumeTenant(tenantId)
     const asOfMs = deps.now()
     const runId = await deps.transact(tenantId, async (tx) => {
+      await lockSchedule(tx)
       if (!(await isWanted(tx, asOfMs))) return undefined
+      if (await isHeldByCancel(tx)) return undefined
       if (await hasUnfinishedRun(tx, asOfMs - NEW_RUN_AFTER_MS)) return undefined
       return (await openRun(tx, { asOfMs }, deps)).id
     })
@@ -84,10 +118,14 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
   }
 }
 
-/** A period is due, something waits that has no period to come, or what was billed was not looked at for a day. */
+/**
+ * A period is due, something waits that has no period to come or is to be billed again, or what was billed was not looked at
+ * for a day.
+ */
 async function isWanted(tx: TenantTransaction, atMs: number): Promise<boolean> {
   if ((await countDue(tx, atMs, null)) > 0) return true
   if (await isLeftWaiting(tx, atMs - TRY_AGAIN_AFTER_MS)) return true
+  if (await isAgainWaiting(tx, atMs - TRY_AGAIN_AFTER_MS)) return true
   return wasNotLookedAt(tx, atMs - LOOK_AFTER_MS)
 }
 

@@ -13,7 +13,8 @@ export async function isLeftWaiting(tx: TenantTransaction, lastRunBeforeMs: numb
          ORDER BY o.next_period_start IS NULL, o.id DESC LIMIT 1))
        WHERE i.invoice_id IS NULL AND i.deleted_at IS NULL AND s.next_period_start IS NULL
          AND (latest.opened_at IS NULL OR latest.opened_at <= $1 OR i.created_at >= latest.opened_at)) AS wanted
-     FROM (SELECT max(opened_at) AS opened_at FROM billing_runs) AS latest`,
+     FROM (SELECT max(opened_at) AS opened_at FROM billing_runs
+           WHERE NOT dry_run AND retries_run IS NULL AND state <> 'cancelled') AS latest`,
     [new Date(lastRunBeforeMs)],
   )
   return rows[0]?.wanted === true

@@ -5,16 +5,15 @@ import type { Means } from '../../transaction.ts'
 import type { BillingRun } from './billing-run.ts'
 import { ensureInvoiceNumbers, insertRun } from './runs.postgres.ts'
 
+/** `asOfMs` null: now. A dry run bills nothing. */
+export type OpenRun = { asOfMs: number | null; dryRun?: boolean }
+
 /**
  * Opens a billing run; nothing is billed yet. W is taken here, once: everything whose first copy was known up to and
  * with this millisecond. Opening twice makes two runs, of which the second finds nothing due.
  * @throws Problem invalid_request for an `asOfMs` in the future: usage of periods that go on would be missing for ever.
  */
-export async function openRun(
-  tx: TenantTransaction,
-  input: { asOfMs: number | null },
-  means: Means,
-): Promise<BillingRun> {
+export async function openRun(tx: TenantTransaction, input: OpenRun, means: Means): Promise<BillingRun> {
   const nowMs = means.now()
   const asOfMs = input.asOfMs ?? nowMs
   if (asOfMs > nowMs) {
@@ -22,19 +21,33 @@ export async function openRun(
       errors: [{ path: 'as_of', message: 'This must not lie in the future.' }],
     })
   }
+  return storeRun(tx, { asOfMs, knownBeforeMs: nowMs + 1, dryRun: input.dryRun ?? false }, means)
+}
+
+type RunToStore = Pick<BillingRun, 'asOfMs' | 'knownBeforeMs' | 'dryRun'> & Partial<BillingRun>
+
+/** A run that is about to go on, and its line in the history. */
+export async function storeRun(tx: TenantTransaction, content: RunToStore, means: Means): Promise<BillingRun> {
+  const nowMs = means.now()
   const run: BillingRun = {
     id: means.newId(),
     state: 'running',
     step: 'open',
-    asOfMs,
-    knownBeforeMs: nowMs + 1,
     sealId: means.newId(),
     subscriptionsDue: null,
     error: null,
+    retriesRun: null,
+    releasedAtMs: null,
+    ...content,
   }
-  await ensureInvoiceNumbers(tx)
+  if (!run.dryRun) await ensureInvoiceNumbers(tx)
   await insertRun(tx, run, nowMs)
-  const data = { as_of: new Date(asOfMs).toISOString(), known_before: new Date(run.knownBeforeMs).toISOString() }
+  const data = {
+    as_of: new Date(run.asOfMs).toISOString(),
+    known_before: new Date(run.knownBeforeMs).toISOString(),
+    ...(run.dryRun ? { dry_run: true } : {}),
+    ...(run.retriesRun === null ? {} : { retries: run.retriesRun }),
+  }
   await insertBillingEvents(tx, [{ id: means.newId(), event: 'billing_run.opened', billingRunId: run.id, data }], nowMs)
   return run
 }

@@ -3,9 +3,12 @@ import type { Problem } from '../../../schemas/http/problem.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
 import { type Due, type DueSubscription, duePeriods } from '../due.ts'
+import type { BilledFee } from '../fees/billed-fee.ts'
+import { feesOfPeriod, feesOnInvoice, hasFeesAhead } from '../fees/fees-on-invoice.ts'
+import { asBilled, feesToBill } from '../fees/fees-to-bill.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import { type ItemsOf, withItems } from '../items/with-items.ts'
-import { draftShares } from '../lines.ts'
+import { checkDraft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
 import type { Price } from '../rating/price.ts'
 import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
 import { type MeteredUsage, readQuantities, type UsageReader, type UsageRequest } from '../usage.ts'
@@ -39,7 +42,7 @@ export async function rateChunk(
   const rated: RatedChunk = { invoices: [], parked: [], more: false }
   const work = chunk.flatMap((subscription) => dueWork(subscription, planOf, run.asOfMs, rated) ?? [])
   const answers = await readQuantities(usage, tenantId, new Date(run.knownBeforeMs), work.flatMap(requestsOf))
-  for (const item of work) rateSubscription(item, answers, itemsOf, rated)
+  for (const item of work) rateSubscription(item, answers, { asOfMs: run.asOfMs, planOf }, itemsOf, rated)
   return rated
 }
 
@@ -71,29 +74,38 @@ function requestsOf({ subscription, periods }: Work): UsageRequest[] {
   return periods.flatMap((period) => usageRequests(subscription.id, subscription.subjects, period))
 }
 
-/** What waits for the subscription comes with the first of its periods. */
+/** What waits for the subscription comes with the first of its periods, and fees in advance before all else. */
 function rateSubscription(
   { subscription, periods, due, refused }: Work,
   answers: Answers,
+  by: { asOfMs: number; planOf: PlanOf },
   itemsOf: ItemsOf,
   to: RatedChunk,
 ): void {
   const { id, terms } = subscription
+  const { planOf } = by
+  const hasFees = hasFeesAhead(subscription, planOf)
+  // What invoices of this pass bill in advance, the later ones of it have to know.
+  let billed: readonly BilledFee[] = subscription.billedFees ?? []
+  if (hasFees) {
+    const first = feesInvoice(subscription, due, billed, by, to)
+    if (first === undefined) return
+    to.invoices.push(...first)
+    billed = [...billed, ...first.flatMap(({ draft }) => asBilled(draft.lines))]
+  }
   for (const [index, ratablePeriod] of periods.entries()) {
     const { period, plan } = ratablePeriod
-    const draft = orPark(to, subscription, period.startMs, () =>
-      withItems(
-        draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)),
-        index === 0 ? itemsOf(subscription) : [],
-        {
-          planId: plan.id,
-          period,
-          currency: plan.currency,
-        },
-      ),
-    )
-    if (draft === undefined) return
-    to.invoices.push({ subscription, plan, period, next: due.periods[index + 1] ?? due.next ?? null, draft })
+    const next = due.periods[index + 1] ?? due.next ?? null
+    const invoice = orPark(to, subscription, period.startMs, (): RatedInvoice => {
+      const fees = hasFees ? feesOnInvoice(subscription, period, next, planOf, billed) : { lines: [], dueMs: null }
+      const rated = withLinesBefore(fees.lines, draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)))
+      const of = { planId: plan.id, period, currency: plan.currency }
+      const draft = withItems(rated, index === 0 ? itemsOf(subscription) : [], of)
+      return { subscription, plan, period, next, draft, feesDueMs: fees.dueMs }
+    })
+    if (invoice === undefined) return
+    to.invoices.push(invoice)
+    if (hasFees) billed = [...billed, ...asBilled(invoice.draft.lines)]
   }
   if (refused !== undefined) {
     to.parked.push(refused)
@@ -103,6 +115,28 @@ function rateSubscription(
   if (due.mismatch !== undefined && due.next !== undefined) {
     to.parked.push({ subscription, periodStartMs: due.next.startMs, reason: due.mismatch })
   }
+}
+
+/** An invoice of its own for fees of the first period, where they are due by now; undefined if that had to be parked. */
+function feesInvoice(
+  subscription: DueSubscription,
+  due: Due,
+  billed: readonly BilledFee[],
+  { asOfMs, planOf }: { asOfMs: number; planOf: PlanOf },
+  to: RatedChunk,
+): RatedInvoice[] | undefined {
+  const { feesDueMs } = subscription
+  const period = due.periods[0] ?? due.next
+  if (feesDueMs == null || period === undefined || feesDueMs > asOfMs) return []
+  // Of a period that is billed again it is not: they belong to the one that runs.
+  if (feesDueMs < period.startMs || feesDueMs >= period.endMs) return []
+  return orPark(to, subscription, period.startMs, () => {
+    const { plan } = ratable(subscription, period, planOf)
+    const fees = feesToBill(feesOfPeriod(subscription, period, planOf), billed, period, plan.currency)
+    const draft = untaxedDraft(fees)
+    checkDraft(draft)
+    return [{ subscription, plan, period, next: period, draft, offCycle: true, claimsFees: true }]
+  })
 }
 
 function orPark<T>(

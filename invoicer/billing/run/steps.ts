@@ -1,12 +1,15 @@
 /**
- * The steps of a billing run in their order. Each is reported as it begins, before any effect of it; `rate` and `issue`
- * repeat for each chunk of subscriptions, `attempt`, `charge` and `settle` for each chunk of invoices to pay. A run
- * that dies in any of them is continued from the first: every effect is there already, or is made once.
+ * The steps of a billing run in their order. Each is reported as it begins, before any effect of it; `review` is where a
+ * dry run ends and a run may wait for an approval; `rate` and `issue` repeat for each chunk of subscriptions, `attempt`,
+ * `charge` and `settle` for each chunk of invoices to pay. A run that dies in any of them is continued from the first:
+ * every effect is there already, or is made once.
  */
 export const RUN_STEPS = [
   'open',
   'request-seal',
   'await-seal',
+  'review',
+  'bill-again',
   'late-usage',
   'left-waiting',
   'rate',

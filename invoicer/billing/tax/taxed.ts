@@ -2,7 +2,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import { isStorable } from '../../../schemas/money.ts'
 import { offsetMs } from '../../../schemas/time/zone.ts'
 import type { Draft, Line } from '../lines.ts'
-import type { LineTerms, TaxContext } from './tax.ts'
+import type { LineTerms, TaxContext, TaxTerms } from './tax.ts'
 import { taxAmounts } from './tax-amounts.ts'
 import { taxTerms } from './tax-terms.ts'
 
@@ -13,15 +13,19 @@ import { taxTerms } from './tax-terms.ts'
  * was not taxed it is not either. What is inside amounts leaves the total, and is no part of the subtotal.
  * @throws Problem calculation_failed where the tax cannot be known or stored.
  */
-export function taxed(draft: Draft, context: TaxContext, atMs: number): Draft {
+export function taxed(draft: Draft, context: TaxContext, atMs: number, termsOn: TermsOn = taxTerms): Draft {
   const { id: legalEntityId, tax } = context.seller
-  const termsOf = tax.enabled ? termsByDay(context) : () => undefined
+  const termsOf = tax.enabled ? termsByDay(context, termsOn) : () => undefined
   const terms = draft.lines.map((line): LineTerms | null | undefined => {
     if (line.tax !== undefined) return line.tax
-    return termsOf(line.agreedAtMs ?? Math.min(line.period.endMs - 1, atMs))
+    return termsOf(taxedAtMs(line, atMs))
   })
   const amounts = taxAmounts(
-    draft.lines.map(({ amountMinor }, index) => ({ ...(terms[index] ?? UNTAXED), amountMinor })),
+    draft.lines.map(({ amountMinor, discount }, index) => ({
+      ...(terms[index] ?? UNTAXED),
+      amountMinor,
+      lowers: discount?.lowers,
+    })),
     tax.rounding,
   )
   const lines = draft.lines.map((line, index) => withTax(line, terms[index], amounts[index] ?? 0n))
@@ -40,14 +44,33 @@ export function taxed(draft: Draft, context: TaxContext, atMs: number): Draft {
   return answer
 }
 
+export type TermsOn = (context: TaxContext, day: string) => TaxTerms
+
+/** The days whose terms a draft needs, each with the lines that have no tax yet. */
+export function linesByDay(draft: Draft, { seller, buyer }: TaxContext, atMs: number): Map<string, Line[]> {
+  const days = new Map<string, Line[]>()
+  for (const line of seller.tax.enabled ? draft.lines : []) {
+    if (line.tax !== undefined) continue
+    const day = dayAt(taxedAtMs(line, atMs), buyer.zone)
+    const lines = days.get(day)
+    if (lines) lines.push(line)
+    else days.set(day, [line])
+  }
+  return days
+}
+
 const UNTAXED = { ratePercent: '0', inclusive: false }
 
+function taxedAtMs({ agreedAtMs, period }: Line, atMs: number): number {
+  return agreedAtMs ?? Math.min(period.endMs - 1, atMs)
+}
+
 /** The lines of an invoice share a few instants. */
-function termsByDay(context: TaxContext): (atMs: number) => LineTerms {
+function termsByDay(context: TaxContext, termsOn: TermsOn): (atMs: number) => LineTerms {
   const known = new Map<number, LineTerms>()
   const { inclusive } = context.seller.tax
   return (atMs) => {
-    const found = known.get(atMs) ?? { ...taxTerms(context, dayAt(atMs, context.buyer.zone)), inclusive }
+    const found = known.get(atMs) ?? { ...termsOn(context, dayAt(atMs, context.buyer.zone)), inclusive }
     known.set(atMs, found)
     return found
   }

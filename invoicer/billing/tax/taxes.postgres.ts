@@ -13,6 +13,7 @@ type BuyerRow = [
   taxIds: Buyer['taxIds'],
   taxExemption: Buyer['taxExemption'],
   sellerId: string | null,
+  address: Buyer['address'],
 ]
 type TaxesRow = { sellers: Seller[]; rates: OwnRate[]; buyers: BuyerRow[] }
 
@@ -21,7 +22,7 @@ export async function loadTaxes(tx: TenantTransaction, customerIds: readonly str
   const { rows } = await tx.query<TaxesRow>(
     `SELECT
        (SELECT coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'country', e.country, 'registrations',
-            e.tax_registrations, 'tax', jsonb_build_object('enabled', e.tax_enabled, 'rounding', e.tax_rounding,
+            e.tax_registrations, 'tax', jsonb_build_object('enabled', e.tax_enabled, 'engine', e.tax_engine, 'rounding', e.tax_rounding,
             'inclusive', e.tax_inclusive, 'euConsumers', e.eu_consumers)) ORDER BY e.is_default DESC), '[]')
         FROM legal_entities e) AS sellers,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('country', r.country, 'kind', r.kind, 'ratePercent',
@@ -29,7 +30,9 @@ export async function loadTaxes(tx: TenantTransaction, customerIds: readonly str
             'until', to_char(r.effective_until, 'YYYY-MM-DD'))), '[]')
         FROM tax_rates r) AS rates,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(c.id, c.external_key, c.kind, c.billing_address ->> 'country',
-            c.timezone, c.tax_ids, c.tax_exemption, c.legal_entity_id)), '[]')
+            c.timezone, c.tax_ids, c.tax_exemption, c.legal_entity_id,
+            CASE WHEN EXISTS (SELECT FROM legal_entities WHERE tax_engine <> 'embedded') THEN c.billing_address END)),
+            '[]')
         FROM customers c
         WHERE c.id = ANY ($1::uuid[]) AND EXISTS (SELECT FROM legal_entities)) AS buyers`,
     [idArray([...new Set(customerIds)])],
@@ -42,10 +45,10 @@ function taxOfRow({ sellers, rates, buyers }: TaxesRow): TaxOf {
   const rateOn = rateOnOf(rates)
   const sellerOf = new Map(sellers.map((seller) => [seller.id, seller]))
   const contexts = new Map<string, TaxContext>()
-  for (const [customerId, key, kind, country, zone, taxIds, taxExemption, sellerId] of buyers) {
+  for (const [customerId, key, kind, country, zone, taxIds, taxExemption, sellerId, address] of buyers) {
     const seller = sellerId === null ? sellers[0] : sellerOf.get(sellerId)
     if (seller === undefined) throw new Error(`Legal entity ${sellerId} is not there.`)
-    contexts.set(customerId, { seller, buyer: { key, kind, country, zone, taxIds, taxExemption }, rateOn })
+    contexts.set(customerId, { seller, buyer: { key, kind, country, zone, taxIds, taxExemption, address }, rateOn })
   }
   return (customerId, sellerId) => {
     const context = contexts.get(customerId)

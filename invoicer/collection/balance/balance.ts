@@ -1,5 +1,5 @@
-/** Where a change of a balance comes from. `applied` took off an invoice, the others gave. */
-export type BalanceEntryKind = 'applied' | 'negative_invoice' | 'credit_note' | 'adjustment'
+/** Where a change of a balance comes from. `applied` took off an invoice, the others gave; `void` what one took before. */
+export type BalanceEntryKind = 'applied' | 'negative_invoice' | 'credit_note' | 'adjustment' | 'void'
 
 /** What a balance is changed by: below 0 for `applied`. */
 export type BalanceChange = {

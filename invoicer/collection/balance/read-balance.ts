@@ -4,14 +4,24 @@ import { readCustomer } from '../../agreements/customers/read-customer.ts'
 import type { Page } from '../../transaction.ts'
 import { type Balance, listBalances, listEntries } from './balance.postgres.ts'
 import type { BalanceEntry } from './balance.ts'
+import { listCarried } from './carried.postgres.ts'
 
-/** What a customer has to its credit, and a page of how that came. @throws Problem not_found. */
+/**
+ * What a customer has to its credit, what waits for its next invoice, and a page of how the former came.
+ * @throws Problem not_found.
+ */
 export async function readBalance(
   tx: TenantTransaction,
   idOrKey: string,
   page: Page,
-): Promise<{ customer: Customer; balances: Balance[]; entries: BalanceEntry[] }> {
+): Promise<{
+  customer: Customer
+  balances: Balance[]
+  carried: { currency: string; amountMinor: bigint }[]
+  entries: BalanceEntry[]
+}> {
   const customer = await readCustomer(tx, idOrKey)
   const balances = await listBalances(tx, customer.id)
-  return { customer, balances, entries: await listEntries(tx, customer.id, page) }
+  const carried = await listCarried(tx, customer.id)
+  return { customer, balances, carried, entries: await listEntries(tx, customer.id, page) }
 }

@@ -1,3 +1,5 @@
+import type { InvoiceState } from '../../billing/invoices/lifecycle.ts'
+
 /** What a note takes back of a line: its amount without tax, and its tax. Below 0 for a line that was below 0. */
 export type CreditNoteLine = { lineIndex: number; netMinor: bigint; taxMinor: bigint }
 
@@ -21,6 +23,8 @@ export type CreditNote = {
 /** A line as it was issued, and what notes took back of it. */
 export type CreditableLine = {
   lineIndex: number
+  /** Of a discount: the line that it lowers, with which alone it is given back. */
+  lowersLine: number | null
   /** The line's amount as it was billed has its tax inside. */
   taxInside: boolean
   netMinor: bigint
@@ -39,7 +43,7 @@ export type CreditableInvoice = {
   legalEntityId: string | null
   numberPrefix: string | null
   currency: string
-  state: 'finalised' | 'paid' | 'void' | 'uncollectible'
+  state: InvoiceState
   totalMinor: bigint
   creditedMinor: bigint
   amountDueMinor: bigint

@@ -79,13 +79,14 @@ async function listCreditableLines(
   const { rows } = await tx.query<{
     invoice_id: string
     line_index: number
+    lowers_line: number | null
     tax_inside: boolean
     net_minor: string
     tax_minor: string
     credited_net: string
     credited_tax: string
   }>(
-    `SELECT l.invoice_id, l.line_index, coalesce(l.tax_inclusive, false) AS tax_inside,
+    `SELECT l.invoice_id, l.line_index, l.lowers_line, coalesce(l.tax_inclusive, false) AS tax_inside,
        l.amount_minor - CASE WHEN l.tax_inclusive THEN l.tax_minor ELSE 0 END AS net_minor,
        coalesce(l.tax_minor, 0) AS tax_minor,
        coalesce(sum(n.amount_minor), 0) AS credited_net, coalesce(sum(n.tax_minor), 0) AS credited_tax
@@ -100,6 +101,7 @@ async function listCreditableLines(
   for (const row of rows) {
     const line = {
       lineIndex: row.line_index,
+      lowersLine: row.lowers_line,
       taxInside: row.tax_inside,
       netMinor: BigInt(row.net_minor),
       taxMinor: BigInt(row.tax_minor),

@@ -5,7 +5,7 @@ import { readInvoice } from '../../billing/invoices/read-invoice.ts'
 import { idOrNull, type Means } from '../../transaction.ts'
 import type { CreditableInvoice, CreditNote, CreditNoteLine } from './credit-note.ts'
 import { findNoteByKey, listNotes, lockCreditable } from './credit-notes.postgres.ts'
-import { creditAll, creditGross, creditPart, restOf } from './split-credit.ts'
+import { creditAll, creditLowered, creditPart, loweredLine, restOfAll } from './split-credit.ts'
 import { writeNotes } from './write-notes.ts'
 
 /** Amounts are texts in major units, tax included. Neither an amount nor lines: everything that is left. */
@@ -63,10 +63,13 @@ function takenFrom(invoice: CreditableInvoice, { amount, lines }: IssueCreditNot
   if (lines === null) return creditAll(invoice.lines)
   if (new Set(lines.map(({ line }) => line)).size !== lines.length)
     throw invalid('lines', 'Each line may be named once.')
-  return lines.map(({ line: lineIndex, amount: part }) => {
+  return lines.flatMap(({ line: lineIndex, amount: part }) => {
     const line = invoice.lines.find((one) => one.lineIndex === lineIndex)
     if (line === undefined) throw invalid('lines', `The invoice has no line ${lineIndex}.`)
-    return creditGross(line, part === null ? restOf(line).grossMinor : parseMoney(part, currency))
+    if (line.lowersLine !== null)
+      throw invalid('lines', `Line ${lineIndex} is a discount: it is given back with line ${line.lowersLine}.`)
+    const own = loweredLine(line, invoice.lines)
+    return creditLowered(own, part === null ? restOfAll(own).grossMinor : parseMoney(part, currency))
   })
 }
 

@@ -9,6 +9,34 @@ export function restOf(line: CreditableLine): { netMinor: bigint; taxMinor: bigi
   return { netMinor, taxMinor, grossMinor: netMinor + taxMinor }
 }
 
+/** A line with the discounts that lower it, behind it. */
+export type LoweredLine = readonly [CreditableLine, ...CreditableLine[]]
+
+export function loweredLine(line: CreditableLine, lines: readonly CreditableLine[]): LoweredLine {
+  return [line, ...lines.filter(({ lowersLine }) => lowersLine === line.lineIndex)]
+}
+
+/** What is left of lines together. */
+export function restOfAll(lines: readonly CreditableLine[]): ReturnType<typeof restOf> {
+  return lines.map(restOf).reduce((sum, rest) => ({
+    netMinor: sum.netMinor + rest.netMinor,
+    taxMinor: sum.taxMinor + rest.taxMinor,
+    grossMinor: sum.grossMinor + rest.grossMinor,
+  }))
+}
+
+/**
+ * An amount with tax off a line, at most what its discounts left of it. All that is left takes its discounts back with it.
+ * @throws Problem invalid_request beyond what is left.
+ */
+export function creditLowered(lowered: LoweredLine, grossMinor: bigint): CreditNoteLine[] {
+  const [line, ...discounts] = lowered
+  if (discounts.length === 0) return [creditGross(line, grossMinor)]
+  const rest = restOfAll(lowered)
+  refuseBeyond(line, grossMinor, rest.grossMinor)
+  return grossMinor === rest.grossMinor ? creditAll(lowered) : [creditGross(line, grossMinor, rest)]
+}
+
 /** Everything that is left, lines below 0 included: together with the notes before it comes to the invoice exactly. */
 export function creditAll(lines: readonly CreditableLine[]): CreditNoteLine[] {
   return lines.flatMap((line) => {
@@ -17,27 +45,28 @@ export function creditAll(lines: readonly CreditableLine[]): CreditNoteLine[] {
   })
 }
 
-/** An amount with tax over all lines by what is left of them, by largest remainder. */
+/** An amount with tax over all lines by what is left of them behind their discounts, by largest remainder. */
 export function creditPart(lines: readonly CreditableLine[], grossMinor: bigint): CreditNoteLine[] {
-  const rests = lines.map((line) => restOf(line).grossMinor)
+  const all = lines.flatMap((line) => (line.lowersLine === null ? [loweredLine(line, lines)] : []))
+  const rests = all.map((lowered) => restOfAll(lowered).grossMinor)
   if (grossMinor === rests.reduce((sum, rest) => sum + rest, 0n)) return creditAll(lines)
   const parts = allocate(
     grossMinor,
     rests.map((rest) => (rest > 0n ? rest : 0n)),
   )
-  return lines.flatMap((line, index) => {
+  return all.flatMap((lowered, index) => {
     const partMinor = parts[index] ?? 0n
-    return partMinor === 0n ? [] : [creditGross(line, partMinor)]
+    return partMinor === 0n ? [] : creditLowered(lowered, partMinor)
   })
 }
 
 /**
  * An amount with tax off one line. Its tax is that of all taken back so far less what was taken before, so that the last
- * part takes exactly what is left of both.
+ * part takes exactly what is left of both. `rest`: what is left, of a line with discounts behind these: no part takes
+ * more net or tax than that, so that none is left below 0 for the last one.
  * @throws Problem invalid_request beyond what is left.
  */
-export function creditGross(line: CreditableLine, grossMinor: bigint): CreditNoteLine {
-  const rest = restOf(line)
+export function creditGross(line: CreditableLine, grossMinor: bigint, rest = restOf(line)): CreditNoteLine {
   refuseBeyond(line, grossMinor, rest.grossMinor)
   const creditedMinor = line.creditedNetMinor + line.creditedTaxMinor + grossMinor
   const soFarMinor = shareOf(line.taxMinor, creditedMinor, line.netMinor + line.taxMinor)
@@ -46,9 +75,8 @@ export function creditGross(line: CreditableLine, grossMinor: bigint): CreditNot
   return { lineIndex: line.lineIndex, netMinor: grossMinor - taxMinor, taxMinor }
 }
 
-/** An amount without tax off one line, with the tax that goes with it. */
-export function creditNet(line: CreditableLine, netMinor: bigint): CreditNoteLine {
-  const rest = restOf(line)
+/** An amount without tax off one line, with the tax that goes with it; `rest` as above. */
+export function creditNet(line: CreditableLine, netMinor: bigint, rest = restOf(line)): CreditNoteLine {
   refuseBeyond(line, netMinor, rest.netMinor)
   if (netMinor === rest.netMinor) return { lineIndex: line.lineIndex, netMinor, taxMinor: rest.taxMinor }
   const soFarMinor = shareOf(line.taxMinor, line.creditedNetMinor + netMinor, line.netMinor)

@@ -99,7 +99,8 @@ async function payWhatOwesNothing(
   const paid = invoices.filter(({ id, state, amountDueMinor, settledMinor }) => {
     const settled = notes.filter(({ invoiceId }) => invoiceId === id).map((note) => note.settledMinor)
     const byNotes = settled.reduce((sum, minor) => sum + minor, 0n)
-    return state === 'finalised' && byNotes > 0n && settledMinor + byNotes === amountDueMinor
+    const isOwed = state === 'finalised' || state === 'uncollectible'
+    return isOwed && byNotes > 0n && settledMinor + byNotes === amountDueMinor
   })
   if (paid.length === 0) return []
   await markPaid(

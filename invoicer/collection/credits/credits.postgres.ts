@@ -1,13 +1,14 @@
 import type { Pool } from 'pg'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
-import { idArray, plainArray, textArray } from '../../array-text.ts'
+import { idArray, plainArray, sparseArray, textArray, timeArray } from '../../array-text.ts'
 import type { Page } from '../../transaction.ts'
 import type { CreditGrant, CreditUse, OpenCredit } from './credit.ts'
+import type { CreditScope, Rollover } from './terms.ts'
 
 type GrantRow = {
   id: string
-  external_key: string
+  external_key: string | null
   customer_id: string
   name: string | null
   currency: string
@@ -16,31 +17,58 @@ type GrantRow = {
   balance_minor: string
   priority: number
   expires_at: Date | null
+  scope: CreditScope | null
+  rollover: Rollover | null
+  schedule_id: string | null
+  schedule_index: number | null
+  rolled_from: string | null
+  purchase_id: string | null
   created_at: Date
 }
 
 const GRANT = `
   SELECT id, external_key, customer_id, name, currency, amount_minor, remaining_minor, balance_minor, priority,
-    expires_at, created_at
+    expires_at, scope, rollover, schedule_id, schedule_index, rolled_from,
+    purchase_id, created_at
   FROM credit_grants`
+
+/** In which a customer's grants pay, and in which they are locked everywhere. */
+export const GRANT_ORDER = 'customer_id, priority, expires_at NULLS LAST, created_at, id'
 
 /** Until the end of the transaction nobody else gives this customer credit. */
 export async function lockCreditOf(tx: TenantTransaction, customerId: string): Promise<void> {
   await tx.query("SELECT pg_advisory_xact_lock(hashtextextended('credit ' || $1::text, app_tenant()))", [customerId])
 }
 
-/** Behind `lockCreditOf` and `findGrantByKey`: its external key is free. */
-export async function insertGrant(tx: TenantTransaction, grant: CreditGrant): Promise<void> {
+/** Their external keys, if they have any, are free: behind `lockCreditOf` and `findGrantByKey`. */
+export async function insertGrants(tx: TenantTransaction, grants: readonly CreditGrant[]): Promise<void> {
   await tx.query(
     `INSERT INTO credit_grants
        (tenant_id, id, external_key, customer_id, name, currency, amount_minor, remaining_minor, balance_minor, priority,
-        expires_at, created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+        expires_at, created_at, scope, rollover, schedule_id, schedule_index, rolled_from,
+        purchase_id)
+     SELECT app_tenant(), n.*
+     FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
+       $9::smallint[], $10::timestamptz[], $11::timestamptz[], $12::jsonb[], $13::jsonb[], $14::uuid[], $15::integer[],
+       $16::uuid[], $17::uuid[]) AS n`,
     [
-      ...[grant.id, grant.externalKey, grant.customerId, grant.name, grant.currency],
-      ...[grant.amountMinor, grant.remainingMinor, grant.balanceMinor, grant.priority],
-      grant.expiresAtMs === null ? null : new Date(grant.expiresAtMs),
-      new Date(grant.createdAtMs),
+      idArray(grants.map((grant) => grant.id)),
+      textArray(grants.map((grant) => grant.externalKey)),
+      idArray(grants.map((grant) => grant.customerId)),
+      textArray(grants.map((grant) => grant.name)),
+      textArray(grants.map((grant) => grant.currency)),
+      plainArray(grants.map((grant) => grant.amountMinor)),
+      plainArray(grants.map((grant) => grant.remainingMinor)),
+      plainArray(grants.map((grant) => grant.balanceMinor)),
+      plainArray(grants.map((grant) => grant.priority)),
+      timeArray(grants.map((grant) => grant.expiresAtMs)),
+      timeArray(grants.map((grant) => grant.createdAtMs)),
+      textArray(grants.map((grant) => jsonOrNull(grant.scope))),
+      textArray(grants.map((grant) => jsonOrNull(grant.rollover))),
+      idArray(grants.map((grant) => grant.scheduleId)),
+      sparseArray(grants.map((grant) => grant.scheduleIndex?.toString())),
+      idArray(grants.map((grant) => grant.rolledFrom)),
+      idArray(grants.map((grant) => grant.purchaseId)),
     ],
   )
 }
@@ -57,23 +85,30 @@ export async function findGrantByKey(
   return rows.map(grantFromRow)[0]
 }
 
-/** What a customer has left that has not expired, and a page of its grants, all as of one moment. */
+export type ScopeBalance = { scope: CreditScope | null; balanceMinor: bigint }
+type BalancesRow = { balances: { scope: CreditScope | null; balance: string }[] }
+
+/** What a customer has left that has not expired by what it may pay, and a page of its grants, all as of one moment. */
 export async function listGrants(
   tx: TenantTransaction,
   customerId: string,
   page: Page,
   atMs: number,
-): Promise<{ balanceMinor: bigint; grants: CreditGrant[] }> {
-  const { rows } = await tx.query<{ balance: string } & (GrantRow | { id: null })>(
-    `SELECT b.balance, g.*
-     FROM (SELECT coalesce(sum(remaining_minor), 0)::bigint AS balance FROM credit_grants
-           WHERE customer_id = $1 AND remaining_minor > 0 AND (expires_at IS NULL OR expires_at > $4)) AS b
+): Promise<{ balances: ScopeBalance[]; grants: CreditGrant[] }> {
+  const { rows } = await tx.query<BalancesRow & (GrantRow | { id: null })>(
+    `SELECT b.balances, g.*
+     FROM (SELECT coalesce(jsonb_agg(jsonb_build_object('scope', s.scope, 'balance', s.balance::text)
+                                     ORDER BY s.scope NULLS FIRST), '[]') AS balances
+           FROM (SELECT scope, sum(remaining_minor) AS balance FROM credit_grants
+                 WHERE customer_id = $1 AND remaining_minor > 0 AND (expires_at IS NULL OR expires_at > $4)
+                 GROUP BY scope) AS s) AS b
      LEFT JOIN (${GRANT} WHERE customer_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3) AS g ON true
      ORDER BY g.id`,
     [customerId, page.after, page.limit, new Date(atMs)],
   )
   const grants = rows.flatMap((row) => (row.id === null ? [] : [grantFromRow(row)]))
-  return { balanceMinor: BigInt(rows[0]?.balance ?? 0), grants }
+  const balances = (rows[0]?.balances ?? []).map(({ scope, balance }) => ({ scope, balanceMinor: BigInt(balance) }))
+  return { balances, grants }
 }
 
 /** What a customer has left that has not expired. */
@@ -92,21 +127,43 @@ export async function lockOpenCredit(
   customerIds: readonly string[],
   atMs: number,
 ): Promise<OpenCredit[]> {
-  const { rows } = await tx.query<Pick<GrantRow, 'id' | 'customer_id' | 'currency' | 'remaining_minor'>>(
-    `SELECT id, customer_id, currency, remaining_minor FROM credit_grants
-     WHERE customer_id = ANY ($1::uuid[]) AND remaining_minor > 0 AND (expires_at IS NULL OR expires_at > $2)
-     ORDER BY customer_id, priority, expires_at NULLS LAST, created_at, id FOR NO KEY UPDATE`,
-    [idArray(customerIds), new Date(atMs)],
-  )
-  return rows.map((row) => ({
+  const { rows } = await tx.query<OpenRow>(`${OPEN_CREDIT} ORDER BY ${GRANT_ORDER} FOR NO KEY UPDATE`, [
+    idArray(customerIds),
+    new Date(atMs),
+  ])
+  return rows.map(openFromRow)
+}
+
+/** The same, to look only. */
+export async function listOpenCredit(
+  tx: TenantTransaction,
+  customerIds: readonly string[],
+  atMs: number,
+): Promise<OpenCredit[]> {
+  const { rows } = await tx.query<OpenRow>(`${OPEN_CREDIT} ORDER BY ${GRANT_ORDER}`, [
+    idArray(customerIds),
+    new Date(atMs),
+  ])
+  return rows.map(openFromRow)
+}
+
+type OpenRow = Pick<GrantRow, 'id' | 'customer_id' | 'currency' | 'remaining_minor' | 'scope'>
+
+const OPEN_CREDIT = `
+  SELECT id, customer_id, currency, remaining_minor, scope FROM credit_grants
+  WHERE customer_id = ANY ($1::uuid[]) AND remaining_minor > 0 AND (expires_at IS NULL OR expires_at > $2)`
+
+function openFromRow(row: OpenRow): OpenCredit {
+  return {
     grantId: row.id,
     customerId: row.customer_id,
     currency: row.currency,
     remainingMinor: BigInt(row.remaining_minor),
-  }))
+    scope: row.scope,
+  }
 }
 
-/** In the order in which they are locked everywhere. */
+/** Of which nothing rolls over; in the order in which they are locked everywhere. */
 export async function lockExpired(
   tx: TenantTransaction,
   atMs: number,
@@ -114,8 +171,8 @@ export async function lockExpired(
 ): Promise<Pick<CreditGrant, 'id' | 'customerId' | 'currency' | 'remainingMinor'>[]> {
   const { rows } = await tx.query<Pick<GrantRow, 'id' | 'customer_id' | 'currency' | 'remaining_minor'>>(
     `SELECT id, customer_id, currency, remaining_minor FROM credit_grants
-     WHERE remaining_minor > 0 AND expires_at <= $1
-     ORDER BY customer_id, priority, expires_at NULLS LAST, created_at, id LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
+     WHERE remaining_minor > 0 AND expires_at <= $1 AND rollover IS NULL
+     ORDER BY ${GRANT_ORDER} LIMIT $2 FOR NO KEY UPDATE SKIP LOCKED`,
     [new Date(atMs), most],
   )
   return rows.map((row) => ({
@@ -145,9 +202,9 @@ export async function insertUses(
   atMs: number,
 ): Promise<void> {
   await tx.query(
-    `INSERT INTO credit_uses (tenant_id, at, id, grant_id, kind, amount_minor, invoice_id)
+    `INSERT INTO credit_uses (tenant_id, at, id, grant_id, kind, amount_minor, invoice_id, to_grant_id)
      SELECT app_tenant(), $1, n.*
-     FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[]) AS n`,
+     FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::uuid[], $7::uuid[]) AS n`,
     [
       new Date(atMs),
       idArray(uses.map(({ id }) => id)),
@@ -155,6 +212,7 @@ export async function insertUses(
       textArray(uses.map(({ kind }) => kind)),
       plainArray(uses.map(({ amountMinor }) => amountMinor)),
       idArray(uses.map(({ invoiceId }) => invoiceId)),
+      idArray(uses.map(({ toGrantId }) => toGrantId)),
     ],
   )
 }
@@ -166,9 +224,10 @@ export async function listUses(tx: TenantTransaction, customerId: string, page: 
     kind: CreditUse['kind']
     amount_minor: string
     invoice_id: string | null
+    to_grant_id: string | null
     at: Date
   }>(
-    `SELECT u.id, u.grant_id, u.kind, u.amount_minor, u.invoice_id, u.at
+    `SELECT u.id, u.grant_id, u.kind, u.amount_minor, u.invoice_id, u.to_grant_id, u.at
      FROM credit_uses u JOIN credit_grants g ON g.tenant_id = u.tenant_id AND g.id = u.grant_id
      WHERE g.customer_id = $1 AND ($2::uuid IS NULL OR u.id > $2) ORDER BY u.id LIMIT $3`,
     [customerId, page.after, page.limit],
@@ -179,8 +238,19 @@ export async function listUses(tx: TenantTransaction, customerId: string, page: 
     kind: row.kind,
     amountMinor: BigInt(row.amount_minor),
     invoiceId: row.invoice_id,
+    toGrantId: row.to_grant_id,
     atMs: row.at.getTime(),
   }))
+}
+
+/** Those of the slugs that name no meter. */
+export async function listUnknownMeters(tx: TenantTransaction, slugs: readonly string[]): Promise<string[]> {
+  const { rows } = await tx.query<{ slug: string }>(
+    `SELECT n.slug FROM unnest($1::text[]) AS n (slug)
+     WHERE NOT EXISTS (SELECT FROM meters m WHERE m.tenant_id = app_tenant() AND m.slug = n.slug) ORDER BY 1`,
+    [textArray(slugs)],
+  )
+  return rows.map((row) => row.slug)
 }
 
 export async function tenantsWithExpiredCredit(pool: Pool, atMs: number): Promise<TenantId[]> {
@@ -202,6 +272,16 @@ function grantFromRow(row: GrantRow): CreditGrant {
     balanceMinor: BigInt(row.balance_minor),
     priority: row.priority,
     expiresAtMs: row.expires_at?.getTime() ?? null,
+    scope: row.scope,
+    rollover: row.rollover,
+    scheduleId: row.schedule_id,
+    scheduleIndex: row.schedule_index,
+    rolledFrom: row.rolled_from,
+    purchaseId: row.purchase_id,
     createdAtMs: row.created_at.getTime(),
   }
+}
+
+function jsonOrNull(value: CreditScope | Rollover | null): string | null {
+  return value === null ? null : JSON.stringify(value)
 }

@@ -17,7 +17,8 @@ export function expiredBeforeMs(nowMs: number): number {
 
 /**
  * Takes what is left of expired grants off them, some minutes later, and keeps that it expired; answers of how many. It
- * pays nothing from its expiry on, so when this comes makes no difference to anybody's invoice.
+ * pays nothing from its expiry on, so when this comes makes no difference to anybody's invoice. Of what rolls over
+ * `renewCredit` does the same.
  */
 export async function expireCredit(tx: TenantTransaction, means: Means): Promise<number> {
   const atMs = means.now()
@@ -27,7 +28,7 @@ export async function expireCredit(tx: TenantTransaction, means: Means): Promise
   await takeOff(tx, parts)
   await insertUses(
     tx,
-    parts.map((part) => ({ ...part, id: means.newId(), kind: 'expired', invoiceId: null })),
+    parts.map((part) => ({ ...part, id: means.newId(), kind: 'expired', invoiceId: null, toGrantId: null })),
     atMs,
   )
   const events = expired.map(({ id, customerId, remainingMinor, currency }) => {

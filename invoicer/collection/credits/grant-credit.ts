@@ -1,11 +1,15 @@
+import { isDeepStrictEqual } from 'node:util'
 import { Problem, type ProblemError } from '../../../schemas/http/problem.ts'
 import { formatMoney, isStorable, parseMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { readCustomer } from '../../agreements/customers/read-customer.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
+import { amountErrors, checkTerms } from './check-terms.ts'
 import type { CreditGrant } from './credit.ts'
-import { findGrantByKey, insertGrant, lockCreditOf, readBalance } from './credits.postgres.ts'
+import { findGrantByKey, insertGrants, lockCreditOf, readBalance } from './credits.postgres.ts'
+import { renewIfItCan } from './renew-credit.ts'
+import type { CreditScope, Rollover } from './terms.ts'
 import { watchCreditOf } from './thresholds.postgres.ts'
 import { DEFAULT_CREDIT_THRESHOLDS } from './thresholds.ts'
 
@@ -17,6 +21,8 @@ export type GrantCredit = {
   amount: string
   priority: number
   expiresAtMs: number | null
+  scope?: CreditScope | null
+  rollover?: Rollover | null
 }
 
 /**
@@ -36,24 +42,36 @@ export async function grantCredit(
   await lockCreditOf(tx, customerId)
   const stored = await findGrantByKey(tx, customerId, input.externalKey)
   const { externalKey, name, priority, expiresAtMs } = input
-  const wanted = { externalKey, customerId, name, currency, amountMinor, priority, expiresAtMs }
+  const terms = { scope: input.scope ?? null, rollover: input.rollover ?? null }
+  const wanted = { externalKey, customerId, name, currency, amountMinor, priority, expiresAtMs, ...terms }
   if (stored !== undefined) return { grant: sameAs(stored, wanted), created: false }
   const createdAtMs = means.now()
-  refuse(amountMinor, expiresAtMs, createdAtMs)
+  refuse(wanted, createdAtMs)
+  await checkTerms(tx, terms, currency)
+  // What is due comes before, and counts: levels are told by the balance right behind the latest grant.
+  await renewIfItCan(tx, means, [customerId], createdAtMs)
   const balanceMinor = (await readBalance(tx, customerId, createdAtMs)) + amountMinor
-  const grant = { ...wanted, id: means.newId(), remainingMinor: amountMinor, balanceMinor, createdAtMs }
+  const origin = { scheduleId: null, scheduleIndex: null, rolledFrom: null, purchaseId: null }
+  const grant = { ...wanted, ...origin, id: means.newId(), remainingMinor: amountMinor, balanceMinor, createdAtMs }
   if (!isStorable(balanceMinor)) throw invalid({ path: 'amount', message: 'The balance would be too large.' })
-  await insertGrant(tx, grant)
-  await watchCreditOf(tx, customerId, DEFAULT_CREDIT_THRESHOLDS, createdAtMs)
+  await insertGrants(tx, [grant])
+  await watchCreditOf(tx, [customerId], DEFAULT_CREDIT_THRESHOLDS, createdAtMs)
   const data = { grant_id: grant.id, amount: formatMoney(amountMinor, currency), currency }
   await insertBillingEvents(tx, [{ id: means.newId(), event: 'credit.granted', customerId, data }], createdAtMs)
   return { grant, created: true }
 }
 
-function refuse(amountMinor: bigint, expiresAtMs: number | null, nowMs: number): void {
-  const errors: ProblemError[] = []
-  if (amountMinor <= 0n) errors.push({ path: 'amount', message: 'This must be above 0.' })
+type Wanted = Pick<CreditGrant, 'name' | 'amountMinor' | 'priority' | 'expiresAtMs' | 'scope' | 'rollover'>
+
+function refuse({ amountMinor, expiresAtMs, rollover }: Wanted, nowMs: number): void {
+  const errors = amountErrors(amountMinor)
   if (expiresAtMs !== null && expiresAtMs <= nowMs) errors.push({ path: 'expires_at', message: 'This has passed.' })
+  if (rollover !== null && expiresAtMs === null) {
+    errors.push({ path: 'rollover', message: 'What never expires does not roll over: give expires_at as well.' })
+  }
+  if (rollover !== null && rollover.expires_after_days === null) {
+    errors.push({ path: 'rollover.expires_after_days', message: 'Say after how many days what rolls over expires.' })
+  }
   if (errors.length > 0) throw invalid(...errors)
 }
 
@@ -61,15 +79,10 @@ function invalid(...errors: ProblemError[]): Problem {
   return new Problem('invalid_request', 'The credit is not valid.', { errors })
 }
 
-function sameAs(
-  stored: CreditGrant,
-  wanted: Omit<CreditGrant, 'id' | 'remainingMinor' | 'balanceMinor' | 'createdAtMs'>,
-): CreditGrant {
-  const isSame =
-    stored.name === wanted.name &&
-    stored.amountMinor === wanted.amountMinor &&
-    stored.priority === wanted.priority &&
-    stored.expiresAtMs === wanted.expiresAtMs
-  if (isSame) return stored
-  throw new Problem('conflict', `Credit ${JSON.stringify(wanted.externalKey)} exists with other content.`)
+function sameAs(stored: CreditGrant, wanted: Wanted): CreditGrant {
+  const of = ({ name, amountMinor, priority, expiresAtMs, scope, rollover }: Wanted): Wanted => {
+    return { name, amountMinor, priority, expiresAtMs, scope, rollover }
+  }
+  if (isDeepStrictEqual(of(stored), of(wanted))) return stored
+  throw new Problem('conflict', `Credit ${JSON.stringify(stored.externalKey)} exists with other content.`)
 }

@@ -3,10 +3,11 @@ import type { Customer } from '../../agreements/customers/customer.ts'
 import { readCustomer } from '../../agreements/customers/read-customer.ts'
 import type { Page } from '../../transaction.ts'
 import type { CreditGrant, CreditUse } from './credit.ts'
-import { listGrants, listUses } from './credits.postgres.ts'
+import { listGrants, listUses, type ScopeBalance } from './credits.postgres.ts'
 
 /**
- * What a customer has left, and its grants. What has expired is in no balance, whether or not it was taken off already.
+ * What a customer has left, by what it may pay too, and its grants. What has expired is in no balance, whether or not it
+ * was taken off already.
  * @throws Problem not_found
  */
 export async function readCredit(
@@ -14,9 +15,11 @@ export async function readCredit(
   idOrKey: string,
   page: Page,
   nowMs: number,
-): Promise<{ customer: Customer; balanceMinor: bigint; grants: CreditGrant[] }> {
+): Promise<{ customer: Customer; balanceMinor: bigint; balances: ScopeBalance[]; grants: CreditGrant[] }> {
   const customer = await readCustomer(tx, idOrKey)
-  return { customer, ...(await listGrants(tx, customer.id, page, nowMs)) }
+  const { balances, grants } = await listGrants(tx, customer.id, page, nowMs)
+  const balanceMinor = balances.reduce((sum, one) => sum + one.balanceMinor, 0n)
+  return { customer, balanceMinor, balances, grants }
 }
 
 /** Where a customer's credit went, in the order of time. @throws Problem not_found */

@@ -3,13 +3,17 @@ import { idArray } from '../../array-text.ts'
 import type { ToRate } from '../../billing/due.ts'
 import { TO_RATE, type ToRateRow, toRateFromRow } from '../../billing/run/due.postgres.ts'
 
-/** What a customer's latest grant began: the balance right behind it, the balance now, and the levels told since. */
+/**
+ * What a customer's latest grant began: the balance right behind it, the balance now, and the levels told since. `grants`
+ * is how many it ever had.
+ */
 export type CreditFill = {
   customerId: string
   grantId: string
   currency: string
   baseMinor: bigint
   balanceMinor: bigint
+  grants: number
   told: string[]
 }
 
@@ -25,12 +29,14 @@ export async function listFills(
     currency: string
     base_minor: string
     balance_minor: string
+    grants: number
     told: string[]
   }>(
     `SELECT c.id AS customer_id, latest.id AS grant_id, latest.currency, latest.balance_minor AS base_minor,
        (SELECT coalesce(sum(g.remaining_minor), 0)::bigint FROM credit_grants g
         WHERE g.customer_id = c.id AND g.remaining_minor > 0 AND (g.expires_at IS NULL OR g.expires_at > $2)
        ) AS balance_minor,
+       (SELECT count(*)::integer FROM credit_grants g WHERE g.customer_id = c.id) AS grants,
        ARRAY(SELECT a.level FROM credit_alerts a WHERE a.customer_id = c.id AND a.grant_id = latest.id) AS told
      FROM unnest($1::uuid[]) AS c (id)
      CROSS JOIN LATERAL (SELECT g.id, g.currency, g.balance_minor FROM credit_grants g WHERE g.customer_id = c.id
@@ -43,8 +49,19 @@ export async function listFills(
     currency: row.currency,
     baseMinor: BigInt(row.base_minor),
     balanceMinor: BigInt(row.balance_minor),
+    grants: row.grants,
     told: row.told,
   }))
+}
+
+/** How many grants customers ever had; none: not in it. */
+export async function countGrants(tx: TenantTransaction, customerIds: readonly string[]): Promise<Map<string, number>> {
+  const { rows } = await tx.query<{ customer_id: string; grants: number }>(
+    `SELECT customer_id, count(*)::integer AS grants FROM credit_grants WHERE customer_id = ANY ($1::uuid[])
+     GROUP BY customer_id`,
+    [idArray(customerIds)],
+  )
+  return new Map(rows.map((row) => [row.customer_id, row.grants]))
 }
 
 /** The subscriptions of customers that have begun a period without an invoice. */

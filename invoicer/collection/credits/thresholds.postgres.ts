@@ -21,18 +21,18 @@ export async function storeThresholds(
   )
 }
 
-/** A grant has been given: its customer's credit is to be looked at now, by `thresholds` if it has none yet. */
+/** Grants have been given: their customers' credit is to be looked at now, by `thresholds` where they have none yet. */
 export async function watchCreditOf(
   tx: TenantTransaction,
-  customerId: string,
+  customerIds: readonly string[],
   { used, remaining }: CreditThresholds,
   atMs: number,
 ): Promise<void> {
   await tx.query(
     `INSERT INTO credit_thresholds (tenant_id, customer_id, used, remaining, updated_at, next_look_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $4)
+     SELECT app_tenant(), c.id, $2, $3, $4, $4 FROM unnest($1::uuid[]) AS c (id) ORDER BY c.id
      ON CONFLICT (tenant_id, customer_id) DO UPDATE SET next_look_at = excluded.next_look_at`,
-    [customerId, used, remaining, new Date(atMs)],
+    [idArray([...new Set(customerIds)]), used, remaining, new Date(atMs)],
   )
 }
 

@@ -1,15 +1,19 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
+import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { holdRunToCharge } from '../../billing/run/runs.postgres.ts'
 import type { Progress } from '../../billing/run/steps.ts'
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
-import type { ChargeResult, Gateway } from './gateway.ts'
+import type { ChargeRequest, ChargeResult, Gateway } from './gateway.ts'
 import {
   insertAttempts,
   type LiveAttempt,
   listLiveAttempts,
   listUnpaid,
   lockUnpaid,
+  markSent,
   type SettledAttempt,
   type UnpaidInvoice,
   withDue,
@@ -24,17 +28,21 @@ export type CollectDeps = Means & {
   chunkSize: number
 }
 
-/** How many charges are on their way to the gateway at once. */
+/** How many charges are on their way to the gateway at once, and so at most behind the answer that cancelled the run. */
 const CHARGES_AT_ONCE = 8
 
 /**
  * Pays what a run issued, each invoice once; false when the process is to stop first. Order of effects, and what a
  * crash before each leaves:
  *   attempt rows with frozen keys, committed   issued invoices without attempt: the next pass makes one
- *   gateway                                    attempts `created`: sent with the same key
+ *   a group noted as sent, committed           attempts `created`: sent with the same key, or withdrawn if the run is cancelled
+ *   gateway                                    attempts `created` that may have been sent: sent with the same key
  *   result, invoice paid, outbox, history, one commit   the gateway may have charged: asked again with the same key, it
  *                                              answers what it did, and charges nothing
  *   log lines                                  lines are lost, no money
+ * No attempt is made for a run that is cancelled, and no charge begun, unless charging was asked for behind that. Charges
+ * that were on their way are written as ever.
+ * @throws Problem illegal_state when the run is cancelled.
  */
 export async function collectPayments(
   deps: CollectDeps,
@@ -51,9 +59,12 @@ export async function collectPayments(
     await progress('attempt')
     const attempts = await openAttempts(deps, tenantId, runId, unpaid)
     await progress('charge')
-    const settled = await chargeAll(deps.gateway, attempts)
+    const { settled, cancelled } = await chargeAll(deps, tenantId, runId, attempts)
     await progress('settle')
-    await settle(deps, tenantId, runId, unpaid, settled)
+    const charged = new Set(settled.map(({ invoiceId }) => invoiceId))
+    const answered = cancelled === undefined ? unpaid : unpaid.filter(({ id }) => charged.has(id))
+    await settle(deps, tenantId, runId, answered, settled)
+    if (cancelled !== undefined) throw cancelled
     after = last.id
   }
   return false
@@ -69,6 +80,7 @@ async function openAttempts(
   const owing = unpaid.filter((invoice) => invoice.amountDueMinor > 0n)
   if (owing.length === 0) return []
   return deps.transact(tenantId, async (tx) => {
+    await holdRunToCharge(tx, runId)
     const locked = await lockUnpaid(
       tx,
       owing.map((invoice) => invoice.id),
@@ -94,19 +106,53 @@ function newAttempt(id: string, invoice: UnpaidInvoice): LiveAttempt {
   return { id, invoiceId, idempotencyKey: id, amountMinor, currency }
 }
 
-async function chargeAll(gateway: Gateway, attempts: readonly LiveAttempt[]): Promise<SettledAttempt[]> {
+type Charged = { settled: SettledAttempt[]; cancelled?: Problem }
+
+/** Before each of its groups it looks whether the run was cancelled; then it leaves the rest, and says so. */
+async function chargeAll(
+  { transact, gateway }: CollectDeps,
+  tenantId: TenantId,
+  runId: string,
+  attempts: readonly LiveAttempt[],
+): Promise<Charged> {
   const settled: SettledAttempt[] = []
   for (let from = 0; from < attempts.length; from += CHARGES_AT_ONCE) {
-    const some = attempts.slice(from, from + CHARGES_AT_ONCE)
+    const group = attempts.slice(from, from + CHARGES_AT_ONCE)
+    let some: LiveAttempt[]
+    try {
+      some = await transact(tenantId, (tx) => noteSent(tx, runId, group))
+    } catch (error) {
+      // What was charged until then is to be written, whatever stopped it.
+      if (error instanceof Problem && error.code === 'illegal_state') return { settled, cancelled: error }
+      throw error
+    }
     settled.push(
       ...(await Promise.all(some.map(async (attempt) => ({ ...attempt, result: await charge(gateway, attempt) })))),
     )
   }
-  return settled
+  return { settled }
+}
+
+/** Those of the attempts that are still to be sent. @throws Problem illegal_state when the run is cancelled. */
+async function noteSent(
+  tx: TenantTransaction,
+  runId: string,
+  attempts: readonly LiveAttempt[],
+): Promise<LiveAttempt[]> {
+  await holdRunToCharge(tx, runId)
+  await lockUnpaid(
+    tx,
+    attempts.map(({ invoiceId }) => invoiceId),
+  )
+  const sent = await markSent(
+    tx,
+    attempts.map(({ id }) => id),
+  )
+  return attempts.filter(({ id }) => sent.has(id))
 }
 
 /** An exception says nothing about whether the money moved. */
-async function charge(gateway: Gateway, attempt: LiveAttempt): Promise<ChargeResult> {
+export async function charge(gateway: Gateway, attempt: ChargeRequest): Promise<ChargeResult> {
   try {
     return await gateway.charge(attempt)
   } catch (error) {

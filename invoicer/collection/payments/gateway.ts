@@ -1,4 +1,4 @@
-/** What a gateway is asked to take. The key is that of the attempt and never changes. */
+/** What a gateway is asked to take, for an invoice or a purchase of credit. The key is that of the attempt and never changes. */
 export type ChargeRequest = { idempotencyKey: string; invoiceId: string; amountMinor: bigint; currency: string }
 
 /** A decline is a result. `unknown` is a time-out or an answer nobody understands: the money may have moved. */

@@ -1,5 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idArray, plainArray, textArray } from '../../array-text.ts'
+import { statesBefore } from '../../billing/invoices/lifecycle.ts'
 import type { ChargeResult, Gateway } from './gateway.ts'
 
 /** An issued invoice that nobody has paid and no gateway has declined. */
@@ -91,8 +92,8 @@ export async function insertAttempts(
 ): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>(
     `INSERT INTO payments
-       (tenant_id, id, invoice_id, gateway, idempotency_key, amount_minor, currency, state, created_at)
-     SELECT app_tenant(), n.id, n.invoice_id, $1, n.idempotency_key, n.amount, n.currency, 'created', $7
+       (tenant_id, id, invoice_id, gateway, idempotency_key, amount_minor, currency, state, created_at, is_sent)
+     SELECT app_tenant(), n.id, n.invoice_id, $1, n.idempotency_key, n.amount, n.currency, 'created', $7, false
      FROM unnest($2::uuid[], $3::uuid[], $4::text[], $5::bigint[], $6::text[])
        AS n (id, invoice_id, idempotency_key, amount, currency)
      ON CONFLICT (tenant_id, invoice_id) WHERE state IN ('created', 'unknown') DO NOTHING
@@ -135,6 +136,59 @@ export async function listLiveAttempts(
   }))
 }
 
+/**
+ * Notes that attempts are about to be sent; answers those that may still succeed. Behind the lock of their invoices: what
+ * was withdrawn or settled meanwhile is not to be sent.
+ */
+export async function markSent(tx: TenantTransaction, attemptIds: readonly string[]): Promise<Set<string>> {
+  const { rows } = await tx.query<{ id: string }>(
+    `UPDATE payments SET is_sent = true WHERE id = ANY ($1::uuid[]) AND state IN ('created', 'unknown') RETURNING id`,
+    [idArray(attemptIds)],
+  )
+  return new Set(rows.map((row) => row.id))
+}
+
+/** Whether the run is cancelled, and nobody asked to charge what it issued; nobody can ask until the transaction ends. */
+export async function holdUncollected(tx: TenantTransaction, runId: string): Promise<boolean> {
+  const { rowCount } = await tx.query(
+    `SELECT FROM billing_runs WHERE id = $1 AND state = 'cancelled' AND collect_asked_at IS NULL FOR KEY SHARE`,
+    [runId],
+  )
+  return rowCount === 1
+}
+
+export type Withdrawn = { id: string; invoiceId: string; customerId: string; subscriptionId: string; gateway: string }
+
+/** Ends those attempts of a run's invoices that no gateway has heard of. In the order in which all lock invoices. */
+export async function withdrawUnsent(tx: TenantTransaction, runId: string): Promise<Withdrawn[]> {
+  await tx.query(
+    `SELECT FROM invoices i WHERE i.billing_run_id = $1 AND EXISTS (
+       SELECT FROM payments p WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.id AND p.state = 'created' AND NOT p.is_sent)
+     ORDER BY i.id FOR NO KEY UPDATE OF i`,
+    [runId],
+  )
+  const { rows } = await tx.query<{
+    id: string
+    invoice_id: string
+    customer_id: string
+    subscription_id: string
+    gateway: string
+  }>(
+    `UPDATE payments p SET state = 'withdrawn' FROM invoices i
+     WHERE i.tenant_id = p.tenant_id AND i.id = p.invoice_id AND i.billing_run_id = $1
+       AND p.state = 'created' AND NOT p.is_sent
+     RETURNING p.id, p.invoice_id, i.customer_id, i.subscription_id, p.gateway`,
+    [runId],
+  )
+  return rows.map((row) => ({
+    id: row.id,
+    invoiceId: row.invoice_id,
+    customerId: row.customer_id,
+    subscriptionId: row.subscription_id,
+    gateway: row.gateway,
+  }))
+}
+
 /** Writes what the gateway answered; the ids of those attempts that had no answer yet. */
 export async function settleAttempts(
   tx: TenantTransaction,
@@ -161,7 +215,7 @@ export async function settleAttempts(
 
 export async function markPaid(tx: TenantTransaction, invoiceIds: readonly string[], atMs: number): Promise<void> {
   await tx.query(
-    `UPDATE invoices SET state = 'paid', paid_at = $2 WHERE id = ANY ($1::uuid[]) AND state = 'finalised'`,
-    [idArray(invoiceIds), new Date(atMs)],
+    `UPDATE invoices SET state = 'paid', paid_at = $2 WHERE id = ANY ($1::uuid[]) AND state = ANY ($3::text[])`,
+    [idArray(invoiceIds), new Date(atMs), statesBefore('pay')],
   )
 }

@@ -18,6 +18,7 @@ import {
 
 const example = {
   balances: [{ currency: 'USD', balance: '25.00' }],
+  carried_forward: [{ currency: 'USD', amount: '1.50' }],
   entries: [
     {
       id: '01890a5d-ac96-774b-bcce-b302099a8062',
@@ -48,10 +49,13 @@ const BalanceAnswer = Type.Object(
     balances: Type.Array(Type.Object({ currency: CurrencyText, balance: MoneyText }), {
       description: 'Never below 0; none where nothing was ever given.',
     }),
+    carried_forward: Type.Array(Type.Object({ currency: CurrencyText, amount: MoneyText }), {
+      description: 'What was too little to be paid, and is due with the next invoice in the currency.',
+    }),
     entries: Type.Array(
       Type.Object({
         id: Id,
-        kind: Type.Enum(['applied', 'negative_invoice', 'credit_note', 'adjustment']),
+        kind: Type.Enum(['applied', 'negative_invoice', 'credit_note', 'adjustment', 'void']),
         amount: Type.String({ ...MoneyText, description: 'Below 0 where it was applied to an invoice.' }),
         balance: Type.String({ ...MoneyText, description: 'The balance right behind it.' }),
         currency: CurrencyText,
@@ -81,11 +85,17 @@ export function balanceDoor(app: App, deps: DoorDeps): void {
     },
     async ({ caller, params, query }) => {
       const page = pageOf(query)
-      const { balances, entries } = await deps.transact(caller.tenantId, (tx) => readBalance(tx, params.id, page))
+      const { balances, carried, entries } = await deps.transact(caller.tenantId, (tx) =>
+        readBalance(tx, params.id, page),
+      )
       return {
         balances: balances.map(({ currency, balanceMinor }) => ({
           currency,
           balance: formatMoney(balanceMinor, currency),
+        })),
+        carried_forward: carried.map(({ currency, amountMinor }) => ({
+          currency,
+          amount: formatMoney(amountMinor, currency),
         })),
         entries: entries.map((entry) => ({
           id: entry.id,

@@ -4,6 +4,8 @@ import { CurrencyText, formatMoney, MoneyText } from '../../../schemas/money.ts'
 import type { CreditGrant, CreditUse } from '../../collection/credits/credit.ts'
 import { grantCredit } from '../../collection/credits/grant-credit.ts'
 import { readCredit, readCreditUses } from '../../collection/credits/read-credit.ts'
+import { CreditScope } from '../../collection/credits/terms.ts'
+import { newTerms, termsAnswer, termsFrom } from './credit-terms.ts'
 import {
   type DoorDeps,
   Id,
@@ -31,6 +33,11 @@ const example = {
   currency: 'USD',
   priority: 0,
   expires_at: null,
+  scope: null,
+  rollover: null,
+  schedule_id: null,
+  rolled_from: null,
+  purchase_id: null,
   created_at: '2023-12-01T00:00:00.000Z',
 }
 const useExample = {
@@ -39,6 +46,7 @@ const useExample = {
   kind: 'drawn' as const,
   amount: '17.72',
   invoice_id: '01890a5d-ac96-774b-bcce-b302099a8059',
+  to_credit_id: null,
   at: '2024-01-01T01:00:00.000Z',
 }
 
@@ -54,6 +62,7 @@ const NewCredit = Type.Object(
       Type.Integer({ minimum: 0, maximum: 1000, description: 'The lowest pays first; 0 unless told.' }),
     ),
     expires_at: Type.Optional(Nullable(Type.String({ ...Instant, description: 'From then on it pays nothing.' }))),
+    ...newTerms,
   },
   { ...strict, examples: [{ external_key: 'welcome-ann', amount: '39.00', name: 'Welcome' }] },
 )
@@ -61,14 +70,20 @@ const NewCredit = Type.Object(
 const CreditAnswer = Type.Object(
   {
     id: Id,
-    external_key: Type.String(),
+    external_key: Nullable(
+      Type.String({ description: 'Null: a schedule gave it, it rolled over, or it was bought by itself.' }),
+    ),
     name: Nullable(Type.String()),
     amount: MoneyText,
     remaining: MoneyText,
     currency: CurrencyText,
     priority: Type.Integer(),
     expires_at: Nullable(Instant),
-    created_at: Instant,
+    ...termsAnswer,
+    schedule_id: Nullable(Id),
+    rolled_from: Nullable(Type.String({ format: 'uuid', description: 'The credit of which this was left.' })),
+    purchase_id: Nullable(Id),
+    created_at: Type.String({ ...Instant, description: 'From when on it pays.' }),
   },
   { examples: [example] },
 )
@@ -76,21 +91,25 @@ const CreditAnswer = Type.Object(
 const UseAnswer = Type.Object({
   id: Id,
   credit_id: Id,
-  kind: Type.Enum(['drawn', 'expired']),
+  kind: Type.Enum(['drawn', 'expired', 'rolled', 'returned']),
   amount: MoneyText,
   invoice_id: Nullable(Id),
+  to_credit_id: Nullable(Type.String({ format: 'uuid', description: 'The credit that it became.' })),
   at: Instant,
 })
+
+const ScopeBalance = Type.Object({ scope: Nullable(CreditScope), balance: MoneyText })
 
 const tags = ['credits']
 
 /** Prepaid credit of customers: it pays the total of their invoices, tax included, when these are issued. */
 export function creditsDoor(app: App, deps: DoorDeps): void {
-  mountGrants(app, deps)
+  mountGiving(app, deps)
+  mountBalance(app, deps)
   mountUses(app, deps)
 }
 
-function mountGrants(app: App, deps: DoorDeps): void {
+function mountGiving(app: App, deps: DoorDeps): void {
   app.post(
     '/api/v1/customers/:id/credits',
     {
@@ -100,7 +119,8 @@ function mountGrants(app: App, deps: DoorDeps): void {
         summary: 'Give a customer prepaid credit; the same again answers the stored one',
         description:
           'Grants pay in the order of priority, then expiry, then age. A grant that has expired when an invoice is issued ' +
-          'pays nothing of it.',
+          'pays nothing of it. One with a scope pays its lines only; grants before it leave these to it as far as they can ' +
+          'pay others.',
         params: IdParams,
         body: NewCredit,
         response: { 200: CreditAnswer, 201: CreditAnswer },
@@ -115,11 +135,15 @@ function mountGrants(app: App, deps: DoorDeps): void {
         amount: body.amount,
         priority: body.priority ?? 0,
         expiresAtMs: body.expires_at == null ? null : instantMs(body.expires_at, 'expires_at'),
+        ...termsFrom(body),
       }
       const { grant, created } = await deps.transact(request.caller.tenantId, (tx) => grantCredit(tx, input, deps))
       return reply.code(created ? 201 : 200).send(answer(grant))
     },
   )
+}
+
+function mountBalance(app: App, deps: DoorDeps): void {
   app.get(
     '/api/v1/customers/:id/credits',
     {
@@ -131,20 +155,39 @@ function mountGrants(app: App, deps: DoorDeps): void {
         querystring: Type.Object(pageMembers, strict),
         response: {
           200: Type.Object(
-            { balance: MoneyText, currency: CurrencyText, credits: Type.Array(CreditAnswer), next: Next },
-            { examples: [{ balance: '21.28', currency: 'USD', credits: [example], next: null }] },
+            {
+              balance: Type.String({ ...MoneyText, description: 'Of all scopes together.' }),
+              balances: Type.Array(ScopeBalance),
+              currency: CurrencyText,
+              credits: Type.Array(CreditAnswer),
+              next: Next,
+            },
+            {
+              examples: [
+                {
+                  balance: '21.28',
+                  balances: [{ scope: null, balance: '21.28' }],
+                  currency: 'USD',
+                  credits: [example],
+                  next: null,
+                },
+              ],
+            },
           ),
         },
       },
     },
     async (request) => {
       const page = pageOf(request.query)
-      const { customer, balanceMinor, grants } = await deps.transact(request.caller.tenantId, (tx) =>
+      const { customer, balanceMinor, balances, grants } = await deps.transact(request.caller.tenantId, (tx) =>
         readCredit(tx, request.params.id, page, deps.now()),
       )
       const { currency } = customer
       const balance = formatMoney(balanceMinor, currency)
-      return { balance, currency, credits: grants.map(answer), next: nextOf(grants, page) }
+      const byScope = balances.map(({ scope, balanceMinor: ofScope }) => {
+        return { scope, balance: formatMoney(ofScope, currency) }
+      })
+      return { balance, balances: byScope, currency, credits: grants.map(answer), next: nextOf(grants, page) }
     },
   )
 }
@@ -156,7 +199,7 @@ function mountUses(app: App, deps: DoorDeps): void {
       config: { permission: 'billing:credits:read' },
       schema: {
         tags,
-        summary: "List where a customer's credit went: amount = remaining + drawn + expired, always",
+        summary: "List where a customer's credit went: amount = remaining + the sum of its uses, always",
         params: IdParams,
         querystring: Type.Object(pageMembers, strict),
         response: {
@@ -188,6 +231,11 @@ function answer(grant: CreditGrant): Static<typeof CreditAnswer> {
     currency,
     priority: grant.priority,
     expires_at: instantTextOrNull(grant.expiresAtMs),
+    scope: grant.scope,
+    rollover: grant.rollover,
+    schedule_id: grant.scheduleId,
+    rolled_from: grant.rolledFrom,
+    purchase_id: grant.purchaseId,
     created_at: instantText(grant.createdAtMs),
   }
 }
@@ -199,6 +247,7 @@ function useAnswer(use: CreditUse, currency: string): Static<typeof UseAnswer> {
     kind: use.kind,
     amount: formatMoney(use.amountMinor, currency),
     invoice_id: use.invoiceId,
+    to_credit_id: use.toGrantId,
     at: instantText(use.atMs),
   }
 }

@@ -23,6 +23,7 @@ import {
 
 const taxExample = {
   enabled: true,
+  engine: 'embedded' as const,
   rounding: 'per_line' as const,
   amounts: 'exclusive' as const,
   eu_consumers: 'destination' as const,
@@ -138,6 +139,7 @@ function answer(entity: LegalEntity): Static<typeof EntityAnswer> {
     tax_registrations: entity.registrations,
     tax: {
       enabled: tax.enabled,
+      engine: tax.engine,
       rounding: tax.rounding,
       amounts: tax.inclusive ? 'inclusive' : 'exclusive',
       eu_consumers: tax.euConsumers,

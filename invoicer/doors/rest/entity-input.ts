@@ -21,6 +21,10 @@ export const Registrations = Type.Array(Type.Object({ country: CountryText, numb
 })
 const taxMembers = {
   enabled: Type.Boolean(),
+  engine: Type.Union([Type.Literal('embedded'), Type.Literal('stripe')], {
+    description:
+      'Who knows the rates: open data and your own, or Stripe Tax, which the invoicer asks with STRIPE_TAX_KEY.',
+  }),
   rounding: Type.Union([Type.Literal('per_line'), Type.Literal('per_invoice')], {
     description: 'Whether the tax of each line is rounded, or that of the invoice.',
   }),
@@ -60,7 +64,13 @@ type NewEntityBody = Static<typeof NewEntity>
 export const EntityChange = Type.Object(changeMembers, { ...strict, examples: [{ tax: { rounding: 'per_invoice' } }] })
 type EntityChangeBody = Static<typeof EntityChange>
 
-const DEFAULT_TAX: TaxSettings = { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' }
+const DEFAULT_TAX: TaxSettings = {
+  enabled: true,
+  engine: 'embedded',
+  rounding: 'per_line',
+  inclusive: false,
+  euConsumers: 'destination',
+}
 
 export function entityOf(body: NewEntityBody): CreateLegalEntity {
   return {
@@ -85,9 +95,10 @@ export function changeOf({ name, address, tax_registrations, tax }: EntityChange
   return change
 }
 
-function taxOf({ enabled, rounding, amounts, eu_consumers }: NonNullable<EntityChangeBody['tax']> = {}) {
+function taxOf({ enabled, engine, rounding, amounts, eu_consumers }: NonNullable<EntityChangeBody['tax']> = {}) {
   const tax: Partial<TaxSettings> = {}
   if (enabled !== undefined) tax.enabled = enabled
+  if (engine !== undefined) tax.engine = engine
   if (rounding !== undefined) tax.rounding = rounding
   if (amounts !== undefined) tax.inclusive = amounts === 'inclusive'
   if (eu_consumers !== undefined) tax.euConsumers = eu_consumers

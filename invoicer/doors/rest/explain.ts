@@ -68,6 +68,7 @@ const explanation = {
     ],
   },
   tax: null,
+  discounts: [],
   equal: true,
   difference: null,
 }
@@ -75,7 +76,7 @@ const explanation = {
 const ExplainAnswer = Type.Object(
   {
     invoice_id: Id,
-    number: Type.String(),
+    number: Nullable(Type.String()),
     line: Type.Integer(),
     charge: Type.String(),
     currency: Type.String(),
@@ -90,6 +91,7 @@ const ExplainAnswer = Type.Object(
     ),
     tree: Tree,
     tax: Nullable(Leaf),
+    discounts: Type.Array(Leaf, { description: 'What discounts leave of it, one behind the other.' }),
     equal: Type.Boolean({ description: 'Whether plan and usage come to what is stored.' }),
     difference: Nullable(Type.String()),
   },
@@ -122,7 +124,7 @@ const event = {
 const VerificationAnswer = Type.Object(
   {
     invoice_id: Id,
-    number: Type.String(),
+    number: Nullable(Type.String()),
     equal: Type.Boolean(),
     difference: Nullable(
       Type.Object({
@@ -214,7 +216,7 @@ export function explainDoor(app: App, deps: VerifyDeps): void {
   )
 }
 
-function explained({ invoice, opened, tree, tax, difference }: Explanation): Static<typeof ExplainAnswer> {
+function explained({ invoice, opened, tree, tax, discounts, difference }: Explanation): Static<typeof ExplainAnswer> {
   const { line, origin, cost, recomputed } = opened
   const plan = recomputed instanceof Problem ? undefined : recomputed?.plan
   return {
@@ -236,6 +238,7 @@ function explained({ invoice, opened, tree, tax, difference }: Explanation): Sta
         : null,
     tree,
     tax,
+    discounts,
     equal: difference === undefined,
     difference: difference ?? null,
   }

@@ -3,7 +3,11 @@ import type { App } from '../../../schemas/http/door.ts'
 import { formatMoney, MoneyText } from '../../../schemas/money.ts'
 import type { Invoice, InvoiceLine } from '../../billing/invoices/invoice.ts'
 import { listInvoices } from '../../billing/invoices/invoices.postgres.ts'
+import { INVOICE_STATES } from '../../billing/invoices/lifecycle.ts'
 import { readInvoice } from '../../billing/invoices/read-invoice.ts'
+import { TextsAnswer, textsAnswer, textsExample } from './invoice-texts.ts'
+import { attributesExample, LineAttributesAnswer, lineAttributesAnswer } from './line-attributes.ts'
+import { DiscountSumAnswer, discountSumAnswer, LineDiscountAnswer, lineDiscountAnswer } from './line-discount.ts'
 import { LineTaxAnswer, lineTaxAnswer, taxExample } from './line-tax.ts'
 import {
   type DoorDeps,
@@ -52,19 +56,29 @@ const example = {
       breakdown: [{ type: 'per_unit', quantity: '2182292', unit_amount: '0.000003', amount: '6.546876' }],
       seal_id: '01890a5d-ac96-774b-bcce-b302099a8054',
       digest: '170141183460469231731687303715884105727',
+      attributes: attributesExample,
       tax: taxExample,
+      discount: null,
     },
   ],
+  discounts: [],
   subtotal: '6.55',
   tax: '1.57',
   total: '8.12',
   credit: '0.00',
   balance: '0.00',
+  carried_in: '0.00',
+  carried_out: '0.00',
   amount_due: '8.12',
   credited: '0.00',
   amount_remaining: '0.00',
   finalised_at: '2023-12-02T00:00:01.000Z',
   paid_at: '2023-12-02T00:00:02.000Z',
+  voided_at: null,
+  change_reason: null,
+  replaces: null,
+  replaced_by: null,
+  ...textsExample,
   billing_run_id: '01890a5d-ac96-774b-bcce-b302099a8053',
 }
 
@@ -86,30 +100,35 @@ const LineAnswer = Type.Object({
   ),
   seal_id: Nullable(Id),
   digest: Nullable(Type.String({ description: 'The sum of identity hashes of the events, mod 2^128.' })),
+  attributes: Nullable(LineAttributesAnswer),
   tax: Nullable(LineTaxAnswer),
+  discount: Nullable(LineDiscountAnswer),
 })
 
-const InvoiceAnswer = Type.Object(
+export const InvoiceAnswer = Type.Object(
   {
     id: Id,
-    number: Type.String({ description: 'Gapless within the tenant or, with its own prefix, the legal entity.' }),
+    number: Nullable(
+      Type.String({
+        description:
+          'Gapless within the tenant or, with its own prefix, the legal entity; null where it is suppressed.',
+      }),
+    ),
     legal_entity: Nullable(Type.String({ description: 'The key of who issued it.' })),
-    state: Type.Union([
-      Type.Literal('finalised'),
-      Type.Literal('paid'),
-      Type.Literal('void'),
-      Type.Literal('uncollectible'),
-    ]),
+    state: Type.Enum([...INVOICE_STATES]),
     customer: Type.Object({ id: Id, external_key: Type.String() }),
     subscription_id: Id,
     plan: Type.String(),
     plan_version: Type.Integer(),
     plan_hash: Type.String({ description: 'SHA-256 of what decides amounts in that version of the plan.' }),
     currency: Type.String(),
-    off_cycle: Type.Boolean({ description: 'It bills no period of its own, but what waited of others.' }),
+    off_cycle: Type.Boolean({
+      description: 'It bills no usage of its period, but what waited of others, or fees that were due before its end.',
+    }),
     period_start: Instant,
     period_end: Instant,
     lines: Type.Array(LineAnswer),
+    discounts: Type.Array(DiscountSumAnswer),
     subtotal: MoneyText,
     tax: MoneyText,
     total: MoneyText,
@@ -118,11 +137,24 @@ const InvoiceAnswer = Type.Object(
       ...MoneyText,
       description: "What the customer's balance paid; below 0 what a negative total gave to it.",
     }),
-    amount_due: Type.String({ ...MoneyText, description: 'As issued: total − credit − balance.' }),
+    carried_in: Type.String({ ...MoneyText, description: 'What earlier invoices carried forward to it.' }),
+    carried_out: Type.String({
+      ...MoneyText,
+      description: 'What is too little to be paid, and due with the next one.',
+    }),
+    amount_due: Type.String({
+      ...MoneyText,
+      description: 'As issued: total − credit − balance + carried in − carried out.',
+    }),
     credited: Type.String({ ...MoneyText, description: 'What credit notes gave back of the total.' }),
     amount_remaining: Type.String({ ...MoneyText, description: 'What is still to be paid.' }),
     finalised_at: Instant,
     paid_at: Nullable(Instant),
+    voided_at: Nullable(Instant),
+    change_reason: Nullable(Type.String({ description: 'Why it was voided, reissued or written off, as last told.' })),
+    replaces: Nullable(Type.String({ description: 'The id of the void invoice whose place it took.' })),
+    replaced_by: Nullable(Type.String({ description: 'The id of the invoice that took its place.' })),
+    ...TextsAnswer.properties,
     billing_run_id: Id,
   },
   { examples: [example] },
@@ -137,7 +169,8 @@ export function invoicesDoor(app: App, deps: DoorDeps): void {
       config: { permission: 'billing:invoices:read' },
       schema: { tags, summary: 'Read an invoice with its lines', params: IdParams, response: { 200: InvoiceAnswer } },
     },
-    async (request) => answer(await deps.transact(request.caller.tenantId, (tx) => readInvoice(tx, request.params.id))),
+    async (request) =>
+      invoiceAnswer(await deps.transact(request.caller.tenantId, (tx) => readInvoice(tx, request.params.id))),
   )
   app.get(
     '/api/v1/invoices',
@@ -172,12 +205,12 @@ export function invoicesDoor(app: App, deps: DoorDeps): void {
         billingRun: query.billing_run ?? null,
       }
       const invoices = await deps.transact(request.caller.tenantId, (tx) => listInvoices(tx, filter, page))
-      return { invoices: invoices.map(answer), next: nextOf(invoices, page) }
+      return { invoices: invoices.map(invoiceAnswer), next: nextOf(invoices, page) }
     },
   )
 }
 
-function answer(invoice: Invoice): Static<typeof InvoiceAnswer> {
+export function invoiceAnswer(invoice: Invoice): Static<typeof InvoiceAnswer> {
   const money = (amountMinor: bigint) => formatMoney(amountMinor, invoice.currency)
   return {
     id: invoice.id,
@@ -194,18 +227,30 @@ function answer(invoice: Invoice): Static<typeof InvoiceAnswer> {
     period_start: instantText(invoice.periodStartMs),
     period_end: instantText(invoice.periodEndMs),
     lines: invoice.lines.map((line) => lineAnswer(line, money)),
+    discounts: invoice.discounts.map((one) => discountSumAnswer(one, money)),
     subtotal: money(invoice.subtotalMinor),
     tax: money(invoice.taxMinor),
     total: money(invoice.totalMinor),
     credit: money(invoice.creditMinor),
     balance: money(invoice.balanceMinor),
+    carried_in: money(invoice.carriedInMinor),
+    carried_out: money(invoice.carriedOutMinor),
     amount_due: money(invoice.amountDueMinor),
     credited: money(invoice.creditedMinor),
-    amount_remaining: money(invoice.state === 'paid' ? 0n : invoice.amountDueMinor - invoice.settledMinor),
+    amount_remaining: money(isOwed(invoice) ? invoice.amountDueMinor - invoice.settledMinor : 0n),
     finalised_at: instantText(invoice.finalisedAtMs),
     paid_at: instantTextOrNull(invoice.paidAtMs),
+    voided_at: instantTextOrNull(invoice.voidedAtMs),
+    change_reason: invoice.changeReason,
+    replaces: invoice.replacesId,
+    replaced_by: invoice.replacedById,
+    ...textsAnswer(invoice.texts),
     billing_run_id: invoice.billingRunId,
   }
+}
+
+function isOwed({ state }: Invoice): boolean {
+  return state === 'finalised' || state === 'uncollectible'
 }
 
 function lineAnswer(line: InvoiceLine, money: (amountMinor: bigint) => string): Static<typeof LineAnswer> {
@@ -225,6 +270,14 @@ function lineAnswer(line: InvoiceLine, money: (amountMinor: bigint) => string): 
     breakdown: line.breakdown,
     seal_id: line.usage?.sealId ?? null,
     digest: line.usage?.digest ?? null,
+    attributes: lineAttributesAnswer(attributesOf(line)),
     tax: line.tax && lineTaxAnswer(line.tax, money),
+    discount: line.discount && lineDiscountAnswer(line.discount),
   }
+}
+
+/** A correction has those of all that is known now. */
+function attributesOf({ usage, breakdown: [first] }: InvoiceLine) {
+  const counted = first?.type === 'adjustment' ? first.counted : usage?.counted
+  return counted?.attributes
 }

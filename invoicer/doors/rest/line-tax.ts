@@ -21,11 +21,13 @@ export const LineTaxAnswer = Type.Object({
   reason: Type.Union(
     [
       Type.Literal('standard_rate'),
+      Type.Literal('reduced_rate'),
       Type.Literal('reverse_charge'),
       Type.Literal('exempt'),
       Type.Literal('not_registered'),
+      Type.Literal('not_taxable'),
     ],
-    { description: 'Why it is this tax; all but the first make none.' },
+    { description: 'Why it is this tax; all but the first two make none.' },
   ),
   certificate: Nullable(Type.String({ description: 'Of who is exempt.' })),
   inclusive: Type.Boolean({ description: 'Whether the tax is inside the amount, or comes on top of it.' }),

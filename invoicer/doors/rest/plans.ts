@@ -6,7 +6,7 @@ import { CurrencyText } from '../../../schemas/money.ts'
 import { INTERVALS } from '../../../schemas/time/period.ts'
 import { createPlan } from '../../agreements/plans/create-plan.ts'
 import { createVersion } from '../../agreements/plans/create-version.ts'
-import type { Plan } from '../../agreements/plans/plan.ts'
+import { FEE_TIMES, type Plan } from '../../agreements/plans/plan.ts'
 import { listPlans } from '../../agreements/plans/plans.postgres.ts'
 import { readPlan, readVersions } from '../../agreements/plans/read-plan.ts'
 import { Price } from '../../billing/rating/price.ts'
@@ -58,6 +58,7 @@ const example = {
   hash: '6b0c8eb6c6d8a5b4ff6b1a6d9a5e3d1a4c0f7f3b1c9d2e8a7b6c5d4e3f2a1b0c',
   every: 1,
   proration_basis: 'second' as const,
+  fees: 'in_advance' as const,
   charges: exampleBody.charges.map((charge) => ({ ...charge, meter: charge.meter ?? null })),
   created_at: '2023-12-01T00:00:00.000Z',
 }
@@ -70,6 +71,12 @@ const every = Type.Integer({
 })
 const prorationBasis = Type.Enum(PRORATION_BASES, {
   description: "What of a period that is cut is counted: its seconds, or the calendar days of the customer's zone.",
+})
+const fees = Type.Enum(FEE_TIMES, {
+  description:
+    'When the fees of a period (its flat prices) are billed: on the invoice of the period before, those of the first one ' +
+    'on an invoice of their own as it begins; or, as usage always is, when it is over. Default: as the version ' +
+    'before, in_advance for a new plan.',
 })
 const alignment = Type.Union([Type.Literal('calendar'), Type.Literal('anniversary')])
 const graceSeconds = Type.Integer({
@@ -84,10 +91,19 @@ const NewPrice = Type.Object(
   {
     additionalProperties: true,
     description:
-      'A price as in the answer. matrix, and a percentage with parts per event, can be quoted but not yet billed.',
+      'A price as in the answer. matrix, and a percentage with parts per event, need a meter that adds its events up. ' +
+      'The dimensions of a matrix are paths inside the data of events, such as `region` or `model.size`.',
   },
 )
 
+const Attributes = Type.Optional(
+  Type.Array(Text(512), {
+    maxItems: 5,
+    description:
+      'Properties of the events that the line lists with their quantities, such as `payer` and `code`: paths inside the ' +
+      'data of events. The meter has to add its events up.',
+  }),
+)
 const content = {
   name: Text(512),
   currency: CurrencyText,
@@ -96,8 +112,12 @@ const content = {
   alignment: Type.Optional(alignment),
   grace_seconds: Type.Optional(graceSeconds),
   proration_basis: Type.Optional(prorationBasis),
+  fees: Type.Optional(fees),
   charges: Type.Array(
-    Type.Object({ key: Key, name: Text(512), meter: Type.Optional(Nullable(Key)), price: NewPrice }, strict),
+    Type.Object(
+      { key: Key, name: Text(512), meter: Type.Optional(Nullable(Key)), price: NewPrice, attributes: Attributes },
+      strict,
+    ),
     { minItems: 1, maxItems: 100 },
   ),
 }
@@ -142,8 +162,12 @@ const PlanAnswer = Type.Object(
     alignment,
     grace_seconds: Type.Integer(),
     proration_basis: prorationBasis,
+    fees,
     charges: Type.Array(
-      Type.Object({ key: Type.String(), name: Type.String(), meter: Nullable(Type.String()), price: Price }),
+      Type.Object({
+        ...{ key: Type.String(), name: Type.String(), meter: Nullable(Type.String()), price: Price },
+        attributes: Attributes,
+      }),
     ),
     created_at: Instant,
   },
@@ -302,15 +326,19 @@ function contentOf(body: Static<typeof NewContent>) {
     alignment: body.alignment,
     graceSeconds: body.grace_seconds,
     prorationBasis: body.proration_basis,
-    charges: body.charges.map(({ key, name, meter, price }) => ({ key, name, meter: meter ?? null, price })),
+    fees: body.fees,
+    charges: body.charges.map(({ key, name, meter, price, attributes = [] }) => {
+      const charge = { key, name, meter: meter ?? null, price }
+      return attributes.length === 0 ? charge : { ...charge, attributes }
+    }),
   }
 }
 
 function answer(plan: Plan): Static<typeof PlanAnswer> {
-  const charges = plan.charges.map(({ price, ...charge }) => {
+  const charges = plan.charges.map(({ price, attributes, ...charge }) => {
     if (!Value.Check(Price, price))
       throw new Problem('internal', `Charge ${charge.key} has no price that can be shown.`)
-    return { ...charge, price }
+    return { ...charge, price, ...(attributes ? { attributes: [...attributes] } : {}) }
   })
   return {
     id: plan.id,
@@ -325,6 +353,7 @@ function answer(plan: Plan): Static<typeof PlanAnswer> {
     alignment: plan.alignment,
     grace_seconds: plan.graceSeconds,
     proration_basis: plan.prorationBasis,
+    fees: plan.fees,
     charges,
     created_at: instantText(plan.createdAtMs),
   }

@@ -3,7 +3,11 @@ import type { App } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { formatMoney, MoneyText } from '../../../schemas/money.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
+import { countedIn } from '../../billing/counted.ts'
+import type { Line } from '../../billing/lines.ts'
 import { type Preview, type PreviewDeps, previewInvoice } from '../../billing/preview/preview-invoice.ts'
+import { LineAttributesAnswer, lineAttributesAnswer } from './line-attributes.ts'
+import { LineDiscountAnswer, lineDiscountAnswer } from './line-discount.ts'
 import { LineTaxAnswer, lineTaxAnswer, taxExample } from './line-tax.ts'
 import { Id, IdParams, Instant, instantMs, instantText, Key, Nullable, strict } from './shapes.ts'
 
@@ -30,9 +34,11 @@ const example = {
       plan_hash: '4f1c3d0b8a96e2750b6f4d1f9c8e7a6b5d4c3b2a19080706f5e4d3c2b1a09f8e',
       quantity: '2182292',
       events: 1937,
+      attributes: null,
       amount: '6.55',
       breakdown: [{ type: 'per_unit', quantity: '2182292', unit_amount: '0.000003', amount: '6.546876' }],
       tax: taxExample,
+      discount: null,
     },
   ],
   subtotal: '6.55',
@@ -61,7 +67,7 @@ const PreviewAnswer = Type.Object(
         {
           description:
             'The change of plan that was asked for, which is not made. It takes `credit` (0 or less) and adds `charge` to ' +
-            'the fees of this invoice, before tax; fees are billed when the period has ended.',
+            'the fees of this invoice, before discounts and tax; fees are billed when the period has ended.',
         },
       ),
     ),
@@ -80,11 +86,13 @@ const PreviewAnswer = Type.Object(
         plan_hash: Type.String(),
         quantity: Nullable(Type.String({ description: 'What the meter has counted so far.' })),
         events: Nullable(Type.Integer()),
+        attributes: Nullable(LineAttributesAnswer),
         amount: MoneyText,
         breakdown: Type.Array(
           Type.Object({ type: Type.String() }, { additionalProperties: true, description: 'Amounts before rounding.' }),
         ),
         tax: Nullable(LineTaxAnswer),
+        discount: Nullable(LineDiscountAnswer),
       }),
     ),
     subtotal: MoneyText,
@@ -162,15 +170,22 @@ function answer(preview: Preview): Static<typeof PreviewAnswer> {
       ...planAnswer(planOf(line.planId)),
       quantity: line.usage && formatQuantity(line.usage.quantity),
       events: line.usage?.events ?? null,
+      attributes: line.usage && lineAttributesAnswer(countedIn(line.usage)?.attributes),
       amount: money(line.amountMinor),
       breakdown: line.breakdown,
       tax: line.tax ? lineTaxAnswer(line.tax, money) : null,
+      discount: discountAnswer(line),
     })),
     subtotal: money(draft.subtotalMinor),
     tax: money(draft.taxMinor),
     total: money(draft.totalMinor),
     amount_due: money(draft.amountDueMinor),
   }
+}
+
+function discountAnswer({ discount, breakdown: [entry] }: Line) {
+  if (discount === undefined || entry?.type !== 'coupon') return null
+  return lineDiscountAnswer({ ...discount, couponKey: entry.coupon })
 }
 
 function planAnswer(plan: ReturnType<Preview['planOf']>) {

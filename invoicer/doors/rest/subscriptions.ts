@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import type { App } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
+import { CANCEL_FEES } from '../../agreements/subscriptions/cancel-subscription.ts'
 import { type Change, changeSubscription } from '../../agreements/subscriptions/change-subscription.ts'
 import { type CreateSubscription, createSubscription } from '../../agreements/subscriptions/create-subscription.ts'
 import { STATES, stateAt } from '../../agreements/subscriptions/lifecycle.ts'
@@ -83,6 +84,14 @@ const SubscriptionUpdate = Type.Object(
         }),
       ),
     ),
+    fees: Type.Optional(
+      Type.Union([...CANCEL_FEES.map((one) => Type.Literal(one)), Type.Literal('refund')], {
+        description:
+          'With cancel now: what becomes of fees billed in advance of the time behind the end. credit, the default: the ' +
+          'last invoice gives them back, and what is then below 0 becomes balance; none: they stay. refund is refused: ' +
+          'payments cannot be given back by the gateway yet.',
+      }),
+    ),
     plan: Type.Optional(
       Nullable(Type.String({ ...Key, description: 'The plan to change to, by its key; null keeps the one it is on.' })),
     ),
@@ -109,6 +118,7 @@ const SubscriptionUpdate = Type.Object(
       { pause: '2024-01-15T00:00:00Z', bill: true },
       { resume: 'now' },
       { cancel: 'period_end' },
+      { cancel: 'now', fees: 'none' },
       { cancel: null },
     ],
   },
@@ -207,11 +217,13 @@ function mountChanges(app: App, deps: DoorDeps): void {
         description:
           'One change a call: `plan` (with `when`), `pause` (with `bill`), `resume` or `cancel`. A change of plan cuts the ' +
           'period: each part is rated by its own plan, fees by the time that it has of the period, tiers and included ' +
-          'units from zero. The other plan must have the same currency, interval, alignment and proration basis; its preview ' +
+          'units from zero. The other plan must have the same currency; with another interval or alignment a new period ' +
+          'begins with the change, and with the same ones it must have the same proration basis. Its preview ' +
           'shows credit, charge and the coming invoice. A change to come takes the version of the plan that is in effect ' +
           'at its time, as known when it was asked for: the same again keeps it; take it back first for a newer one. In a ' +
           'trial and in a pause neither fees nor usage are billed. What was used until a cancellation is billed when its ' +
-          'last period is due, and of a fee the part that was served. What its state does not allow is refused with ' +
+          'last period is due, and of a fee the part that was served: what was billed of it in advance for the time behind is ' +
+          'given back then, unless `fees` says otherwise. What its state does not allow is refused with ' +
           'illegal_state (409) and changes nothing, as is what would make more than 500 phases. One that is cancelled ' +
           'before it begins has ended: its external key stays taken.',
         params: IdParams,
@@ -232,17 +244,24 @@ function mountChanges(app: App, deps: DoorDeps): void {
 }
 
 /** @throws Problem invalid_request for more or less than one change, or a member of another. */
-function changeOf({ cancel, plan, when, pause, bill, resume }: Static<typeof SubscriptionUpdate>): Change {
+function changeOf({ cancel, fees, plan, when, pause, bill, resume }: Static<typeof SubscriptionUpdate>): Change {
   const changes = { cancel, plan, pause, resume }
   if (Object.values(changes).filter((change) => change !== undefined).length !== 1) {
     throw invalid('', `Give one of ${Object.keys(changes).join(', ')}.`)
   }
   if (when !== undefined && plan == null) throw invalid('when', 'This goes with a plan.')
   if (bill !== undefined && pause == null) throw invalid('bill', 'This goes with a pause.')
+  if (fees !== undefined && cancel !== 'now') throw invalid('fees', 'This goes with cancel now.')
   if (plan !== undefined) return { plan, when: when ?? null }
   if (pause !== undefined) return { pause: pause === null ? null : momentOf(pause, 'pause'), bill: bill ?? false }
   if (resume !== undefined) return { resume: momentOf(resume, 'resume') }
-  return { cancel: cancel ?? null }
+  if (fees === 'refund') {
+    throw invalid(
+      'fees',
+      'The gateway cannot refund yet: take credit, which becomes balance, and pay that out by hand.',
+    )
+  }
+  return { cancel: cancel ?? null, ...(fees === undefined ? {} : { fees }) }
 }
 
 function momentOf(text: string, path: string): Moment {

@@ -1,7 +1,6 @@
 import { randomInt } from 'node:crypto'
 import pg, { type Pool } from 'pg'
 import { Registry } from 'prom-client'
-import { v7 } from 'uuid'
 import { insertMeter, insertVersion } from '../../../aggregator/meters/meter.postgres.ts'
 import { defineMeter } from '../../../aggregator/meters/meter.ts'
 import { createCustomer } from '../../../invoicer/agreements/customers/create-customer.ts'
@@ -21,6 +20,7 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { withTenant } from '../../../schemas/postgres/tenant.postgres.ts'
 import { putTenant } from '../../access/put-tenant.ts'
 import { createLogger } from '../../host/logger.ts'
+import { createIds } from '../../host/new-ids.ts'
 import { migratePostgres } from '../../migrate/migrate.postgres.ts'
 import { EVENT_TYPE, METERS } from '../events.ts'
 
@@ -31,6 +31,7 @@ const PLAN: CreatePlan<Price> = {
   interval: 'month',
   alignment: 'calendar',
   graceSeconds: 3600,
+  fees: 'in_arrears',
   charges: [
     { key: 'base', name: 'Base fee', meter: null, price: { model: 'flat', amount: '20.00' } },
     {
@@ -78,7 +79,7 @@ export async function createTenant(pool: Pool, ownerUrl: string): Promise<Tenant
 const SELLER = {
   ...{ key: 'bench', name: 'Bench', country: 'DE', address: null, defaultCurrency: null, numberPrefix: 'B' },
   registrations: [{ country: 'DE', number: 'DE123456789' }],
-  tax: { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' },
+  tax: { enabled: true, engine: 'embedded', rounding: 'per_line', inclusive: false, euConsumers: 'destination' },
 } as const satisfies CreateLegalEntity
 const ADDRESS = { line1: null, line2: null, city: null, region: null, postalCode: null, country: 'DE' }
 
@@ -117,7 +118,7 @@ export async function subscribeAll(
 export function createRunDeps(pool: Pool, now: () => number): Omit<RunDeps, 'usage' | 'sleep'> {
   const transact: Transact = (tenant, work) => withTenant(pool, tenant, work)
   const announce = announceTo(createLogger(), new Registry())
-  const shared = { transact, now, newId: () => v7(), announce, stopping: () => false, chunkSize: CHUNK_SIZE }
+  const shared = { transact, now, newId: createIds(now), announce, stopping: () => false, chunkSize: CHUNK_SIZE }
   return {
     ...shared,
     sealWait: { pollMs: 1, polls: 3 },

@@ -38,6 +38,8 @@ const PLAN = {
   interval: 'month',
   alignment: 'calendar',
   grace_seconds: 3600,
+  // Its invoices show a month: its usage and its fee.
+  fees: 'in_arrears',
   charges: [
     { key: 'base', name: 'Base fee', price: { model: 'flat', amount: '20.00' } },
     {

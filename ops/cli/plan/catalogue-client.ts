@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox'
 import { Check } from 'typebox/value'
 import { Entitlement } from '../../../ingest/entitlements/entitlement.ts'
+import { FEE_TIMES } from '../../../invoicer/agreements/plans/plan.ts'
 import { INTERVALS } from '../../../schemas/time/period.ts'
 import { type Answer, createImportClient, refused } from '../import/import-client.ts'
 import type { LivePlan, PlanDifference } from './difference.ts'
@@ -16,6 +17,7 @@ const Plan = Type.Object({
   every: Type.Integer(),
   alignment: Type.Enum(['calendar', 'anniversary']),
   proration_basis: Type.Enum(['second', 'day']),
+  fees: Type.Enum(FEE_TIMES),
   grace_seconds: Type.Integer(),
   charges: Type.Array(
     Type.Object({
@@ -23,6 +25,7 @@ const Plan = Type.Object({
       name: Type.String(),
       meter: Type.Union([Type.String(), Type.Null()]),
       price: Type.Object({ model: Type.String() }),
+      attributes: Type.Optional(Type.Array(Type.String())),
     }),
   ),
 })
@@ -93,9 +96,9 @@ export function createCatalogueClient(options: {
 }
 
 function livePlan(plan: Static<typeof Plan>, entitlements: LivePlan['entitlements']): LivePlan {
-  const { name, currency, interval, every, alignment, charges, version, effective_from: from } = plan
+  const { name, currency, interval, every, alignment, fees, charges, version, effective_from: from } = plan
   const [graceSeconds, prorationBasis] = [plan.grace_seconds, plan.proration_basis] as const
-  const content = { name, currency, interval, every, alignment, graceSeconds, prorationBasis, charges }
+  const content = { name, currency, interval, every, alignment, graceSeconds, prorationBasis, fees, charges }
   return { content, version, effectiveFromMs: from === null ? null : Date.parse(from), entitlements }
 }
 

@@ -33,7 +33,9 @@ export type PlanDifference = {
 export type Dates = { nowMs: number; effectiveFromMs: number | undefined }
 
 /** What a plan of a file would change in the product. New versions alone: nothing that is subscribed to is touched. */
-export function differenceOf(plan: CataloguePlan, live: LivePlan | undefined, dates: Dates): PlanDifference {
+export function differenceOf(wanted: CataloguePlan, live: LivePlan | undefined, dates: Dates): PlanDifference {
+  const fees = wanted.feesLeftOut && live ? live.content.fees : wanted.content.fees
+  const plan = { ...wanted, content: { ...wanted.content, fees } }
   const entitlements = entitlementChanges(plan.entitlements, live?.entitlements ?? new Map())
   const all = { plan, entitlements, scheduledMs: null }
   if (live === undefined) return { ...all, version: 1, lines: linesOf({}, members(plan)), refused: [] }

@@ -3,7 +3,7 @@ import { Errors } from 'typebox/value'
 import { type Document, LineCounter, parseDocument, stringify, visit } from 'yaml'
 import { type Entitlement, Entitlement as EntitlementShape } from '../../../ingest/entitlements/entitlement.ts'
 import { fill } from '../../../invoicer/agreements/plans/create-plan.ts'
-import type { AgreedPrice, PlanContent } from '../../../invoicer/agreements/plans/plan.ts'
+import { type AgreedPrice, FEE_TIMES, type PlanContent } from '../../../invoicer/agreements/plans/plan.ts'
 import { checkPlanPrice } from '../../../invoicer/billing/rating/price-shape.ts'
 import { isQuantityText } from '../../../schemas/quantity.ts'
 import { INTERVALS } from '../../../schemas/time/period.ts'
@@ -20,10 +20,14 @@ const FilePlan = Type.Object(
     every: Type.Optional(Type.Integer({ minimum: 1 })),
     alignment: Type.Optional(Type.Enum(['calendar', 'anniversary'])),
     proration_basis: Type.Optional(Type.Enum(['second', 'day'])),
+    fees: Type.Optional(Type.Enum(FEE_TIMES)),
     grace_seconds: Type.Optional(Type.Integer({ minimum: 0 })),
     charges: Type.Array(
       Type.Object(
-        { key: text, name: text, meter: Type.Optional(text), price: Type.Object({ model: Type.String() }) },
+        {
+          ...{ key: text, name: text, meter: Type.Optional(text), price: Type.Object({ model: Type.String() }) },
+          attributes: Type.Optional(Type.Array(text, { minItems: 1 })),
+        },
         strict,
       ),
       { minItems: 1 },
@@ -39,6 +43,8 @@ export type CataloguePlan = {
   key: string
   content: PlanContent<AgreedPrice>
   entitlements: ReadonlyMap<string, Entitlement> | undefined
+  /** It does not say when fees are billed: as the product has it, where it has the plan. */
+  feesLeftOut?: true
 }
 
 const HEAD = `# Plans of Tallyline. "tallyline plan diff" compares them with the product, "tallyline plan apply" makes it like them.\n`
@@ -70,15 +76,17 @@ export function printPlanFile(plans: readonly CataloguePlan[]): string {
 
 /** A plan as the product takes it, in the names of the wire. */
 export function toWire({ key, content }: Pick<CataloguePlan, 'key' | 'content'>) {
-  const { name, currency, interval, every, alignment, prorationBasis, graceSeconds, charges } = content
+  const { name, currency, interval, every, alignment, prorationBasis, graceSeconds, fees, charges } = content
   return {
     ...{ key, name, currency, interval, every, alignment },
     proration_basis: prorationBasis,
     grace_seconds: graceSeconds,
+    fees,
     charges: charges.map((charge) => ({
       ...{ key: charge.key, name: charge.name },
       ...(charge.meter === null ? {} : { meter: charge.meter }),
       price: modelFirst(charge.price),
+      ...(charge.attributes ? { attributes: charge.attributes } : {}),
     })),
   }
 }
@@ -97,9 +105,13 @@ function fromFile(plan: Static<typeof FilePlan>): CataloguePlan {
     ...{ name, currency, interval, every, alignment },
     prorationBasis: plan.proration_basis,
     graceSeconds: plan.grace_seconds,
+    fees: plan.fees,
     charges: plan.charges.map((charge) => ({ ...charge, meter: charge.meter ?? null })),
   })
-  return { key, content, entitlements: entitlements && new Map(Object.entries(entitlements)) }
+  return {
+    ...{ key, content, entitlements: entitlements && new Map(Object.entries(entitlements)) },
+    ...(plan.fees === undefined ? { feesLeftOut: true as const } : {}),
+  }
 }
 
 function toFile(plan: CataloguePlan): object {

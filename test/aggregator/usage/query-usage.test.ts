@@ -233,6 +233,19 @@ describe('usage of a customer', () => {
     expect((await ask({ customer: 'acme' })).body).toMatchObject({ billed: '8.25', unbilled: '2.25' })
   })
 
+  test('what a void invoice billed is not billed; what took its place is', async () => {
+    const id = await createCustomer('acme', 'a')
+    await add({ subject: 'a', data: { tokens: 10 } })
+    await bill(id, 'tokens', 10, '4')
+    const owner = new pg.Client({ connectionString: metering.database.ownerUrl })
+    await owner.connect()
+    await owner.query('UPDATE billed_usage SET void_invoice_id = invoice_id WHERE customer_id = $1', [id])
+    await owner.end()
+    expect((await ask({ customer: 'acme' })).body).toMatchObject({ billed: '0', unbilled: '10' })
+    await bill(id, 'tokens', 10, '7')
+    expect((await ask({ customer: 'acme' })).body).toMatchObject({ billed: '7', unbilled: '3' })
+  })
+
   test('a meter with two charges was billed once; other meters, other periods and other customers do not count', async () => {
     const id = await createCustomer('acme', 'a')
     const other = await createCustomer('other', 'b')

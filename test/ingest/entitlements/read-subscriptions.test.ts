@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { organizationOfUser } from '../../../ingest/billing-view/organization.postgres.ts'
+import { currentPeriod } from '../../../ingest/billing-view/organization.ts'
 import { readSubscriptions } from '../../../ingest/entitlements/entitlements.postgres.ts'
 import { cancelSubscription } from '../../../invoicer/agreements/subscriptions/cancel-subscription.ts'
+import { changeSubscription } from '../../../invoicer/agreements/subscriptions/change-subscription.ts'
+import { isDowngrade } from '../../../invoicer/billing/is-downgrade.ts'
 import { createWorld, DECEMBER, NOVEMBER } from '../../invoicer/support/world.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/test-database.ts'
 
@@ -17,6 +21,27 @@ test('a subscription is read with the cadence of its version of the plan', async
   await world.subscribe('a', { endMs: null })
   const [read] = await world.transact(world.tenantId, (tx) => readSubscriptions(tx, new Date(DECEMBER)))
   expect(read?.schedule).toMatchObject({ interval: 'half_year', every: 3 })
+})
+
+/** Decision 0038: another interval begins a new period at the change, for quotas of a billing period too. */
+test('behind a change of interval periods recur from the change on', async () => {
+  const world = await createWorld(database, 'anew')
+  await world.plan()
+  await world.plan({ key: 'weekly', interval: 'week', alignment: 'anniversary' })
+  world.clock.nowMs = NOVEMBER + 10 * 86_400_000
+  const id = await world.subscribe('a', { endMs: null })
+  await world.transact(world.tenantId, (tx) =>
+    changeSubscription(tx, id, { plan: 'weekly', when: 'now' }, null, { ...world, isDowngrade }),
+  )
+  const scheduleAt = (atMs: number) =>
+    world.transact(world.tenantId, async (tx) => (await readSubscriptions(tx, new Date(atMs)))[0]?.schedule)
+  expect(await scheduleAt(world.clock.nowMs - 1)).toMatchObject({ startMs: NOVEMBER, interval: 'month' })
+  expect(await scheduleAt(DECEMBER)).toMatchObject({ startMs: world.clock.nowMs, interval: 'week' })
+  const shown = await world.transact(world.tenantId, (tx) => organizationOfUser(tx, 'a', new Date(DECEMBER)))
+  const [subscription] = shown!.subscriptions
+  expect(subscription).toMatchObject({ startMs: NOVEMBER, anchorMs: world.clock.nowMs })
+  const startMs = world.clock.nowMs + 14 * 86_400_000
+  expect(currentPeriod(subscription!, 'UTC', startMs + 1)).toMatchObject({ startMs, endMs: startMs + 7 * 86_400_000 })
 })
 
 /** Decision 0028: a cancelled subscription goes on until its end, and so does what its plan grants. */

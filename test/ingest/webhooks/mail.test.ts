@@ -97,6 +97,12 @@ test('the mail of a credit tells what was used of how much', () => {
   expect(text).toContain('\nAvailable: 18.80\n')
 })
 
+test('a message about credit that is not bought any more says whose, and why', () => {
+  const suspended = { customer: 'globex', amount: '50.00', currency: 'EUR', reason: 'card expired' }
+  const { subject } = mailed(suspended, 'credit.top_up_suspended')
+  expect(subject).toBe('[acme] globex: credit is not bought any more (50.00 EUR declined: card expired)')
+})
+
 test('the mail that asks whether a webhook works says so', () => {
   expect(mailed({ webhook: 'finance' }, TEST_TOPIC).subject).toBe('[acme] test of the webhook finance')
 })

@@ -11,6 +11,16 @@ const flat = (amount: string, minimum?: string): Price => {
   return { model: 'flat', amount, ...(minimum === undefined ? {} : { minimum_amount: minimum }) }
 }
 
+test.each<[boolean, 'month' | 'year', string, 'month' | 'year', string]>([
+  [true, 'month', '100', 'year', '1199'],
+  [false, 'month', '100', 'year', '1200'],
+  [false, 'year', '1199', 'month', '100'],
+  [true, 'year', '1201', 'month', '100'],
+])('with other periods (%s) by the fee of a day', (expected, interval, fee, other, otherFee) => {
+  const of = (every: 'month' | 'year', amount: string) => ({ ...plan(flat(amount)), interval: every })
+  expect(isDowngrade(of(interval, fee), of(other, otherFee))).toBe(expected)
+})
+
 test.each<[boolean, Price[], Price[]]>([
   [true, [flat('20')], [flat('5')]],
   [false, [flat('5')], [flat('20')]],

@@ -147,6 +147,21 @@ describe('the lines of an invoice', () => {
       expect(amounts(draftOf({ ...perUnit('1'), included_units: '30' }, third, '40'))).toEqual([1000n])
     })
 
+    test('a commitment has the share of a cut period: what goes beyond it costs more, what is missing is a true-up', () => {
+      const price: Price = { ...perUnit('1'), commitment_amount: '90', overage_factor: '1.5' }
+      // A third of 90 is 30.
+      expect(amounts(draftOf(price, third, '20'))).toEqual([2000n, 1000n])
+      const beyond = draftOf(price, third, '50')
+      expect(amounts(beyond)).toEqual([6000n])
+      expect(beyond.lines[0]!.breakdown.at(-1)).toEqual({
+        type: 'overage',
+        commitment_amount: '30',
+        overage_factor: '1.5',
+        amount: '10',
+      })
+      expect(amounts(draftOf(price, november, '100'))).toEqual([10_500n])
+    })
+
     test('the parts of a period have parts of the minimum that sum to it, wherever it is cut', () => {
       const price: Price = { ...perUnit('1'), minimum_amount: '100.01' }
       const minute = fc.integer({ min: 1, max: 30 * 24 * 60 - 1 })

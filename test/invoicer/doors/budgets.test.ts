@@ -49,7 +49,7 @@ describe('GET /subscriptions/{id}/preview', () => {
       ...{ plan: 'llm', plan_version: 1, plan_hash: expect.stringMatching(/^[0-9a-f]{64}$/) },
       ...{ quantity: '2182292', events: 1, amount: '6.55' },
       breakdown: [{ type: 'per_unit', quantity: '2182292', unit_amount: '0.000003', amount: '6.546876' }],
-      tax: null,
+      ...{ tax: null, discount: null, attributes: null },
     })
     expect((body.lines as object[])[0]).toMatchObject({ meter: null, quantity: null, events: null, amount: '20.00' })
     expect(await get(`/subscriptions/${id}/preview?at=2023-11-30T23:59:59.999Z`)).toEqual({ status, body })

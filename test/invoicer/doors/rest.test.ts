@@ -38,6 +38,7 @@ const plan = (key: string, change: object = {}) => ({
   name: 'Plan',
   currency: 'USD',
   interval: 'month',
+  fees: 'in_arrears',
   charges: [flat, metered],
   ...change,
 })
@@ -200,10 +201,11 @@ describe('plans', () => {
       'charges.0.price.unit_amount',
     ],
     [
-      'a price that needs every event',
-      [{ ...metered, price: { model: 'matrix', dimensions: ['a'], cells: [], default_unit_amount: '1' } }],
-      'charges.0.price.model',
+      'a dimension that is no path inside the data of events',
+      [{ ...metered, price: { model: 'matrix', dimensions: ['a b'], cells: [], default_unit_amount: '1' } }],
+      'charges.0.price.dimensions.0',
     ],
+    ['properties of events that a fee has none of', [{ ...flat, attributes: ['payer'] }], 'charges.0.attributes'],
   ])('with %s are refused', async (_, charges, path) => {
     const answer = await post('/plans', plan('bad', { charges }))
     expect(answer).toMatchObject({ status: 400, body: { code: 'invalid_request', errors: [{ path }] } })
@@ -233,11 +235,13 @@ describe('prepaid credit', () => {
           priority: 0,
         },
         ...{ expires_at: '2099-01-01T00:00:00.000Z', created_at: expect.any(String) },
+        ...{ scope: null, rollover: null, schedule_id: null, rolled_from: null, purchase_id: null },
       },
     })
     expect(await post('/customers/ann/credits', credit)).toEqual({ ...first, status: 200 })
     expect(await post('/customers/ann/credits', { ...credit, amount: '40.00' })).toMatchObject({ status: 409 })
-    const body = { balance: '39.00', currency: 'USD', credits: [first.body], next: null }
+    const balances = [{ scope: null, balance: '39.00' }]
+    const body = { balance: '39.00', balances, currency: 'USD', credits: [first.body], next: null }
     expect(await get('/customers/ann/credits')).toEqual({ status: 200, body })
     expect(await get('/customers/ann/credit-uses')).toEqual({ status: 200, body: { uses: [], next: null } })
   })

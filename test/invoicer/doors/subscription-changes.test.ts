@@ -13,7 +13,15 @@ beforeAll(async () => {
   tenant = await database.createTenant('one')
   for (const [key, amount] of [['small', '5.00'] as const, ['large', '20.00'] as const]) {
     const charges = [{ key: 'base', name: 'Base', price: { model: 'flat', amount } }]
-    const plan = { key, name: key, currency: 'USD', interval: 'month', alignment: 'calendar', charges }
+    const plan = {
+      key,
+      name: key,
+      currency: 'USD',
+      interval: 'month',
+      alignment: 'calendar',
+      fees: 'in_arrears',
+      charges,
+    }
     expect(await doors.call(tenant, 'POST', '/plans', plan)).toMatchObject({ status: 201 })
   }
 })

@@ -42,6 +42,7 @@ export const DEMO_PLAN: CreatePlan<Price> = {
   interval: 'month',
   alignment: 'calendar',
   graceSeconds: 3600,
+  fees: 'in_arrears',
   charges: [
     { key: 'base', name: 'Base fee', meter: null, price: { model: 'flat', amount: '20.00' } },
     {

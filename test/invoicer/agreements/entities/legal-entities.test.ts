@@ -106,7 +106,13 @@ describe('legal entities', () => {
     const doors = buildDoors(database, { now: world.now, newId: world.newId })
     let other: Promise<Answer> | undefined
     const made = await world.transact(world.tenantId, async (tx) => {
-      const tax = { enabled: false, rounding: 'per_line', inclusive: false, euConsumers: 'destination' } as const
+      const tax = {
+        enabled: false,
+        engine: 'embedded',
+        rounding: 'per_line',
+        inclusive: false,
+        euConsumers: 'destination',
+      } as const
       const rest = { address: null, defaultCurrency: null, registrations: [], tax }
       const first = { key: 'one', name: 'One', country: 'GR', numberPrefix: 'ONE', ...rest }
       const { created } = await createLegalEntity(tx, first, world)
@@ -171,7 +177,13 @@ describe('legal entities', () => {
     expect(read.body).toMatchObject({
       ...HELLAS,
       number_prefix: 'HELLAS',
-      tax: { enabled: true, rounding: 'per_line', amounts: 'exclusive', eu_consumers: 'destination' },
+      tax: {
+        enabled: true,
+        engine: 'embedded',
+        rounding: 'per_line',
+        amounts: 'exclusive',
+        eu_consumers: 'destination',
+      },
     })
     expect((await shop.call('GET', '/legal-entities')).body).toEqual({ legal_entities: [read.body], next: null })
     expect(await shop.call('POST', '/legal-entities', { ...HELLAS, name: 'Other' })).toMatchObject({ status: 409 })

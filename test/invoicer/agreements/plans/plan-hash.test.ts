@@ -21,6 +21,7 @@ const content: PlanContent = {
   alignment: 'calendar',
   graceSeconds: 3600,
   prorationBasis: 'second',
+  fees: 'in_arrears',
   charges: [
     { key: 'base', name: 'Base', meter: null, price: { model: 'flat', amount: '20.00' } as { model: string } },
     { key: 'use', name: 'Use', meter: 'tokens', price: graduated },

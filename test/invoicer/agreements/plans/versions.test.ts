@@ -37,6 +37,7 @@ const priced = (amount: string, change: object = {}) => ({
   interval: 'month',
   alignment: 'calendar',
   grace_seconds: 0,
+  fees: 'in_arrears',
   charges: [{ key: 'base', name: 'Base', price: { model: 'flat', amount } }],
   ...change,
 })

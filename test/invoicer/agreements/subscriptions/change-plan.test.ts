@@ -256,17 +256,28 @@ describe('a plan is changed (TCP-2; billing-rules, Proration)', () => {
 
   test('to what it cannot be changed is refused, and nothing is changed', async () => {
     const world = await small()
-    await world.plan({ key: 'yearly', interval: 'year' })
     await world.plan({ key: 'daily', prorationBasis: 'day' })
     await world.plan({ key: 'euro', currency: 'EUR' })
     const before = await world.read('a')
-    await expect(world.toPlan('a', 'yearly')).rejects.toMatchObject({ code: 'illegal_state' })
     // By other bases the parts of a period would not sum to the whole.
     await expect(world.toPlan('a', 'daily')).rejects.toMatchObject({ code: 'illegal_state' })
     await expect(world.toPlan('a', 'euro')).rejects.toMatchObject({ code: 'invalid_request' })
     await expect(world.toPlan('a', 'nothing')).rejects.toMatchObject({ code: 'invalid_request' })
     await expect(world.toPlan('b', 'large')).rejects.toMatchObject({ code: 'not_found' })
     expect(await world.read('a')).toEqual(before)
+  })
+
+  /** Each change fits the plan of then, and what is left of them does not. */
+  test('a change of one minute that leaves other parts of a period than sum to it is refused', async () => {
+    const world = await small()
+    await world.plan({ key: 'daily', prorationBasis: 'day' })
+    await world.plan({ key: 'yearly', interval: 'year', prorationBasis: 'day' })
+    await world.toPlan('a', 'yearly', 'now')
+    const before = await world.read('a')
+    await expect(world.toPlan('a', 'daily', 'now')).rejects.toMatchObject({ code: 'illegal_state' })
+    expect(await world.read('a')).toEqual(before)
+    await world.toPlan('a', 'large', 'now')
+    expect((await world.read('a')).phases.map(({ planKey }) => planKey)).toEqual(['small', 'large'])
   })
 
   test('one that prices what another subscription prices at that time is refused', async () => {

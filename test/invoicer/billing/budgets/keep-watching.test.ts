@@ -91,7 +91,13 @@ const deliveries = async (world: World): Promise<Delivery[]> => {
 describe('spend that reaches levels of a budget', () => {
   test('counts without its tax where only that is not known', async () => {
     const world = await open('untaxed', 'ann', 'bob')
-    const tax = { enabled: true, rounding: 'per_line', inclusive: false, euConsumers: 'destination' } as const
+    const tax = {
+      enabled: true,
+      engine: 'embedded',
+      rounding: 'per_line',
+      inclusive: false,
+      euConsumers: 'destination',
+    } as const
     const registrations = [{ country: 'GR', number: 'EL123456789' }]
     const rest = { address: null, defaultCurrency: null, registrations, tax }
     const hellas = { key: 'hellas', name: 'Hellas', country: 'GR', numberPrefix: 'H', ...rest }

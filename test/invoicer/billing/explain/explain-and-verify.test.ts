@@ -117,6 +117,7 @@ async function setUp(): Promise<void> {
   await post('/customers', { external_key: 'acme', currency: 'USD', subjects: ['acme', 'acme-2'] })
   await post('/plans', {
     ...{ key: 'llm', name: 'LLM', currency: 'USD', interval: 'month', alignment: 'calendar', grace_seconds: 0 },
+    fees: 'in_arrears',
     charges: [
       { key: 'base', name: 'Base fee', price: { model: 'flat', amount: '20.00', discount_percent: '7' } },
       ...Object.entries(METERS).map(([key, { price }]) => ({ key, name: `Charge ${key}`, meter: key, price })),

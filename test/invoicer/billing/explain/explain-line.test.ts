@@ -5,6 +5,7 @@ import { explainLine, type LineToExplain } from '../../../../invoicer/billing/ex
 import type { ExplainNode } from '../../../../invoicer/billing/explain/node.ts'
 import { draftShares, type Line } from '../../../../invoicer/billing/lines.ts'
 import type { Parts } from '../../../../invoicer/billing/proration.ts'
+import { tallyOf } from '../../../../invoicer/billing/rating/counting.ts'
 import type { Price } from '../../../../invoicer/billing/rating/price.ts'
 import { currencyExponent, formatMoney } from '../../../../schemas/money.ts'
 import { formatQuantity, parseQuantity, quantityFromJson } from '../../../../schemas/quantity.ts'
@@ -47,7 +48,10 @@ function linesOf(price: Price, currency: string, charged: Parts, unit: 'second' 
     ...{ id: 'plan', currency, prorationBasis: unit },
     charges: [{ key: 'c', name: 'Charge', meter: isFlat ? null : 'calls', price }],
   } as unknown as Plan<Price>
-  const usageOf = () => ({ quantity: parseQuantity(quantity), events: 3, digest: 7n })
+  const value = parseQuantity(quantity)
+  const isCounted = price.model === 'matrix' || price.model === 'percentage'
+  const counted = { tally: isCounted ? tallyOf(price, [{ value }]) : null, attributes: null }
+  const usageOf = () => ({ quantity: value, events: 3, digest: 7n, counted })
   return draftShares([{ plan, parts: charged, usageOf, zone: 'America/New_York' }]).lines
 }
 

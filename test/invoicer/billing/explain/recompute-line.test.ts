@@ -18,6 +18,7 @@ const planOf = (id: string): Plan<Price> | Problem => {
     ...{ id, key: id, name: id, version: 1, effectiveFromMs: null, hash: '', createdAtMs: 0 },
     ...{ currency: 'USD', interval: 'month', every: 1, alignment: 'calendar', graceSeconds: 0 },
     prorationBasis: 'second',
+    fees: 'in_arrears',
     charges: [
       { key: 'base', name: 'Base', meter: null, price: { model: 'flat', amount } },
       {

@@ -122,7 +122,9 @@ describe('a one-time item', () => {
     // It bills no period: who starts where it starts was overtaken by nobody.
     const { subscriptionId, periodStartMs } = own[0]!
     const overtaken = (fromMs: number) =>
-      world.transact(world.tenantId, (tx) => listOvertaken(tx, [{ subscriptionId, fromMs, revision: 0, next: null }]))
+      world.transact(world.tenantId, (tx) =>
+        listOvertaken(tx, [{ subscriptionId, fromMs, revision: 0, fromFeesMs: null, next: null, feesDueMs: null }]),
+      )
     expect(await overtaken(periodStartMs)).toEqual(new Set())
     expect(await overtaken(DECEMBER)).toEqual(new Set([subscriptionId]))
     world.clock.nowMs = Date.UTC(2024, 1, 2)

@@ -4,7 +4,7 @@ import { quoteLine } from '../../../../invoicer/billing/quote/quote.ts'
 import { PRICE_OF_MODEL } from '../../../../invoicer/billing/rating/price.ts'
 import { formatMoney } from '../../../../schemas/money.ts'
 import { runs } from '../../../support/runs.ts'
-import { decimal, rounded, sum } from './second/decimal.ts'
+import { decimal, greater, rounded, sum } from './second/decimal.ts'
 import { type PriceCase, slowQuote } from './second/price.ts'
 import { PRICES, priceCases } from './second/price-cases.ts'
 
@@ -78,7 +78,9 @@ describe('billing by difference (billing-rules, Tiers: progressive invoices)', (
 describe('what holds for every case', () => {
   const models = (...names: string[]) => fc.oneof(...names.map((name) => PRICES[name]!))
   const noModifiers = ({ price }: PriceCase) =>
-    Object.fromEntries(Object.entries(price).filter(([name]) => !/^(included|minimum|maximum|discount)_/.test(name)))
+    Object.fromEntries(
+      Object.entries(price).filter(([name]) => !/^(included|minimum|maximum|discount|commitment|overage)_/.test(name)),
+    )
   const minor = (given: object) => minorOf(quoted({ ...given, currency: 'CLF' }).amount)
 
   test('more costs no less, except where all units move to another tier', () => {
@@ -115,13 +117,17 @@ describe('what holds for every case', () => {
     const any = models(...Object.keys(PRICES)).filter(({ maximum_amount: most }) => most !== undefined)
     fc.assert(
       fc.property(priceCases(any), ({ already_billed: _billed, final: _final, ...given }) => {
-        const [least, most] = [given.price.minimum_amount ?? '0', given.price.maximum_amount].map((text) =>
-          rounded(decimal(text as string), 4),
-        )
+        const { minimum_amount: minimum = '0', commitment_amount: commitment = '0', maximum_amount } = given.price
+        const [least, most] = [
+          greater(decimal(minimum as string), decimal(commitment as string)),
+          decimal(maximum_amount as string),
+        ].map((amount) => rounded(amount, 4))
         const line = minor({ ...given, final: false })
         const due = minor(given)
         expect(line <= most!).toBe(true)
-        expect(due).toBe(given.price.minimum_amount !== undefined && least! > line ? least : line)
+        // Without either a line below 0 stays there.
+        const isOwed = 'minimum_amount' in given.price || 'commitment_amount' in given.price
+        expect(due).toBe(isOwed && least! > line ? least : line)
       }),
       { numRuns: runs(400) },
     )

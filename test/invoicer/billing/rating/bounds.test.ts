@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { bounded, discounted, trueUpMinor } from '../../../../invoicer/billing/rating/bounds.ts'
+import { bounded, discounted, leastOf, trueUpMinor } from '../../../../invoicer/billing/rating/bounds.ts'
+import { checkPrice } from '../../../../invoicer/billing/rating/check-price.ts'
 import type { Price } from '../../../../invoicer/billing/rating/price.ts'
 import { rateCharge, rateExact } from '../../../../invoicer/billing/rating/rate.ts'
 import { parseQuantity } from '../../../../schemas/quantity.ts'
@@ -43,4 +44,47 @@ test.each([
   [100n, -1n, 101n],
 ])('to the minimum of %s a line of %s lacks %s', (minimum, line, missing) => {
   expect(trueUpMinor(minimum, line)).toBe(missing)
+})
+
+/** billing-rules "Tiers", Commitment: used up first, the overage factor beyond it, the true-up at the period's end. */
+test.each([
+  ['50', '50'],
+  ['100', '100'],
+  ['150', '160'],
+])('of a commitment of 100 and a factor of 1.2, %s come to %s', (amount, expected) => {
+  const price = perUnit({ commitment_amount: '100', overage_factor: '1.2' })
+  expect(bounded(price, parseQuantity(amount)).exact.toFixed()).toBe(expected)
+  expect(leastOf(price)?.toFixed()).toBe('100')
+})
+
+test('the overage counts behind the discount and before the maximum', () => {
+  const price = perUnit({
+    ...{ discount_percent: '50', commitment_amount: '100', overage_factor: '2', maximum_amount: '290' },
+  })
+  const { exact, entries } = bounded(price, parseQuantity('400'))
+  expect(exact.toFixed()).toBe('290')
+  expect(entries).toEqual([
+    { type: 'discount', percent: '50', amount: '-200' },
+    { type: 'overage', commitment_amount: '100', overage_factor: '2', amount: '100' },
+    { type: 'maximum', maximum_amount: '290', amount: '-10' },
+  ])
+})
+
+test('of a cut period so much of the commitment holds as of the period', () => {
+  const price = perUnit({ commitment_amount: '100', overage_factor: '2' })
+  const half = bounded(price, parseQuantity('80'), undefined, (whole) => whole.div(2))
+  expect(half.exact.toFixed()).toBe('110')
+})
+
+test('what a charge comes to at least is the larger of minimum and commitment', () => {
+  expect(leastOf(perUnit({}))).toBeUndefined()
+  expect(leastOf(perUnit({ minimum_amount: '7', commitment_amount: '5' }))?.toFixed()).toBe('7')
+  expect(leastOf(perUnit({ minimum_amount: '7', commitment_amount: '9' }))?.toFixed()).toBe('9')
+})
+
+test('a factor without a commitment, and a commitment of a flat price, say nothing and are refused', () => {
+  expect(checkPrice(perUnit({ overage_factor: '1.2' }))).toMatchObject([{ path: '/overage_factor' }])
+  expect(checkPrice({ model: 'flat', amount: '1', commitment_amount: '5' })).toMatchObject([
+    { path: '/commitment_amount' },
+  ])
 })

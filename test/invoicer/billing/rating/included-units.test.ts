@@ -1,9 +1,14 @@
 import { expect, test } from 'vitest'
-import { beyondIncluded, eventsBeyondIncluded } from '../../../../invoicer/billing/rating/included-units.ts'
+import type { UsedEvent } from '../../../../invoicer/billing/rating/breakdown.ts'
+import { beyondIncluded, firstOnesIncluded } from '../../../../invoicer/billing/rating/included-units.ts'
 import type { Price } from '../../../../invoicer/billing/rating/price.ts'
 import { rateExact } from '../../../../invoicer/billing/rating/rate.ts'
-import { parseQuantity } from '../../../../schemas/quantity.ts'
+import { parseQuantity, type Quantity } from '../../../../schemas/quantity.ts'
 
+const eventsBeyondIncluded = (events: readonly UsedEvent[], included: Quantity) => {
+  const beyondOf = firstOnesIncluded(included)
+  return events.flatMap((event) => beyondOf(event) ?? [])
+}
 const beyond = (included: string, ...values: string[]) =>
   eventsBeyondIncluded(
     values.map((value) => ({ value: parseQuantity(value) })),

@@ -23,8 +23,9 @@ describe('the shape of a price is compared with that of its own model', () => {
     expect(checkPlanPrice({ model: 'flat', amount: 1 })).toMatchObject([{ path: '/amount' }])
     expect(checkPlanPrice({ model: 'flat', amount: '-1' })).toMatchObject([{ path: '/amount' }])
     const matrix = { model: 'matrix', dimensions: ['a'], cells: [], default_unit_amount: '1' }
-    expect(checkPlanPrice(matrix)).toMatchObject([
-      { path: '/model', message: expect.stringContaining('not yet billed') },
+    expect(checkPlanPrice(matrix, 'max')).toMatchObject([
+      { path: '/model', message: expect.stringContaining('adds its events up') },
     ])
+    expect(checkPlanPrice(matrix, 'sum')).toEqual([])
   })
 })

@@ -112,17 +112,35 @@ describe('a plan takes a price that can be rated from what a meter counted', () 
     ['graduated percentage', { model: 'graduated_percentage', tiers: [{ up_to: null, rate: '1' }] }],
     ['dynamic', { model: 'dynamic', multiplier: '2' }],
     ['volume with modifiers', { model: 'volume', tiers: [tier(null)], ...modifiers }],
+    ['a matrix', matrix],
+    ['a percentage with everything', { model: 'percentage', rate: '1', free_events: '2', max_per_event: '0' }],
   ])('%s is taken', (_name, price) => {
     expect(checkBillable(price)).toEqual([])
+    expect(checkBillable(price, 'sum')).toEqual([])
+    expect(checkBillable(price, 'count')).toEqual([])
+  })
+
+  test.each<[string, Price]>([
+    ['a matrix', matrix],
+    ['a fixed amount', { model: 'percentage', rate: '1', fixed_amount: '2' }],
+    ['free events', { model: 'percentage', rate: '1', free_events: '2' }],
+    ['a minimum per event', { model: 'percentage', rate: '1', min_per_event: '2' }],
+    ['a maximum of 0 per event', { model: 'percentage', rate: '1', max_per_event: '0' }],
+  ])('%s is refused where the meter does not add its events up', (_name, price) => {
+    for (const aggregation of ['max', 'unique_count', 'latest', 'time_weighted_sum', 'average']) {
+      const message = expect.stringMatching(new RegExp(`adds its events up \\(count, sum\\).*${aggregation}`))
+      expect(checkBillable(price, aggregation)).toEqual([{ path: '/model', message }])
+    }
+    expect(checkBillable({ model: 'percentage', rate: '1', free_units: '5' }, 'max')).toEqual([])
   })
 
   test.each<[string, Price, string, RegExp]>([
-    ['a matrix', matrix, '/model', /can be quoted, but not yet billed/],
-    ['a fixed amount', { model: 'percentage', rate: '1', fixed_amount: '2' }, '/fixed_amount', /not yet billed/],
-    ['free events', { model: 'percentage', rate: '1', free_events: '2' }, '/free_events', /not yet billed/],
-    ['a minimum per event', { model: 'percentage', rate: '1', min_per_event: '2' }, '/min_per_event', /not yet/],
-    ['a maximum per event', { model: 'percentage', rate: '1', max_per_event: '2' }, '/max_per_event', /not yet/],
-    ['a maximum of 0 per event', { model: 'percentage', rate: '1', max_per_event: '0' }, '/max_per_event', /not yet/],
+    [
+      'a dimension that is no path',
+      { ...matrix, dimensions: ['a region!'], cells: [] },
+      '/dimensions/0',
+      /dotted path, whose keys are letters/,
+    ],
     ['what cannot be rated at all', { model: 'flat', amount: '-1' }, '/amount', /must not be negative/],
   ])('%s is refused', (_name, price, path, message) => {
     expect(checkBillable(price)).toEqual([{ path, message: expect.stringMatching(message) }])

@@ -14,6 +14,7 @@ const invoice = (id: string, month: number): RatedInvoice => {
   const lines = [{ ...line, breakdown: [], usage: null }]
   return {
     subscription: { id, customerId: `of-${id}` },
+    plan: { currency: 'EUR' },
     period,
     draft: { ...totals, lines },
   } as unknown as RatedInvoice
@@ -57,6 +58,25 @@ test('an engine that fails parks that subscription from there on, once and with 
     issued: [],
     parked: ['a: It answered 503.', 'b: It answered 503.'],
   })
+})
+
+/** Decision 0039: what of a discount lowers a fee that another legal entity billed goes there, with its line. */
+test('what discounts are said to have taken off an invoice is what its own discount lines come to', async () => {
+  const rated = invoice('a', 9)
+  const [line] = rated.draft.lines
+  const north = { ...line!, correctsOf: 'north', tax: null }
+  const off = (amountMinor: bigint, lowers: number) => ({ amountMinor, discount: { id: 'd', lowers } })
+  const lines: Line[] = [north, line!, { ...north, ...off(-5n, 0) }, { ...line!, ...off(-10n, 1) }]
+  const totals = { subtotalMinor: 185n, totalMinor: 185n, amountDueMinor: 185n }
+  const discounts = [{ discountId: 'd', cycle: 1, amountMinor: 15n, atMs: AT_MS }]
+  const sellers: TaxOf = (_, sellerId) => contextOf(sellerId === undefined ? {} : { seller: { id: sellerId } })
+  const mixed = { ...rated, draft: { ...rated.draft, ...totals, lines }, discounts }
+  const { invoices } = await taxChunk(embeddedTax, sellers, chunk([mixed]), AT_MS)
+  expect(invoices.map((one) => one.discounts?.map(({ amountMinor }) => amountMinor))).toEqual([[10n], undefined])
+  expect(invoices.map(({ draft }) => draft.lines.map(({ discount }) => discount?.lowers))).toEqual([
+    [undefined, 0],
+    [undefined, 0],
+  ])
 })
 
 test('what corrects the invoices of another legal entity is invoiced by that one, beside the period', async () => {

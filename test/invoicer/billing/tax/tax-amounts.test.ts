@@ -126,4 +126,39 @@ describe('whatever the amounts and rates', () => {
       { numRuns: 1000 },
     )
   })
+
+  test('an amount and what lowers it have the tax of what is left together, each of them its difference', () => {
+    const lowered = fc.record({
+      amount: fc.bigInt({ min: 0n, max: 100_000n }),
+      rate: fc.constantFrom('0', '7', '24', '25.5'),
+      takes: fc.array(fc.bigInt({ min: 0n, max: 300n }), { maxLength: 3 }),
+    })
+    fc.assert(
+      fc.property(fc.array(lowered, { maxLength: 4 }), fc.boolean(), (of, inclusive) => {
+        const own = of.map(({ amount, rate }) => ({ amountMinor: amount, ratePercent: rate, inclusive }))
+        const takers = of.flatMap(({ amount, rate, takes }, lowers) =>
+          takes.map((take) => ({ amountMinor: (-amount * take) / 1_000n, ratePercent: rate, inclusive, lowers })),
+        )
+        const left = own.map(({ amountMinor, ...rest }, place) => {
+          const off = takers.filter(({ lowers }) => lowers === place).map((taker) => taker.amountMinor)
+          return { ...rest, amountMinor: amountMinor + sum(off) }
+        })
+        for (const rounding of ['per_line', 'per_invoice'] as const) {
+          const taxes = taxAmounts([...own, ...takers], rounding)
+          const together = own.map((_, place) =>
+            sum(taxes.filter((_, at) => at === place || takers[at - own.length]?.lowers === place)),
+          )
+          expect(together).toEqual(taxAmounts(left, rounding))
+          if (rounding === 'per_line') expect(taxes.slice(0, own.length)).toEqual(taxAmounts(own, rounding))
+        }
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  test('0.10 less 0.03 at 24 % bears the tax of 0.07, which two taxes rounded apart would miss by a cent', () => {
+    const [line, discount] = at([10n, -3n], '24')
+    expect(taxAmounts([line!, { ...discount!, lowers: 0 }], 'per_line')).toEqual([2n, 0n])
+    expect(taxAmounts([line!, discount!], 'per_line')).toEqual([2n, -1n])
+  })
 })

@@ -175,8 +175,9 @@ describe('a balance', () => {
           waiting += 1
           if (waiting === others.length) open()
           await allAreThere
-          const wanted = { id, customerId: customer.id, subscriptionId, currency: 'USD', totalMinor: 2_000n }
-          return (await apply(tx, [wanted], new Map(), world.clock.nowMs)).get(id) ?? 0n
+          const wanted = { id, customerId: customer.id, subscriptionId, currency: 'USD', totalMinor: 2_000n, lines: [] }
+          const applied = await apply(tx, [wanted], new Map(), new Map(), world.clock.nowMs)
+          return applied.get(id)?.balanceMinor ?? 0n
         }),
       ),
     )

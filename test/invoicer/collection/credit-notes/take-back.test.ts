@@ -10,7 +10,15 @@ function invoice(id: string, lines: readonly (readonly [net: bigint, tax: bigint
     ...{ currency: 'USD', state: 'paid', isBeingPaid: false, amountDueMinor: totalMinor, settledMinor: 0n },
     ...{ totalMinor, creditedMinor: 0n },
     lines: lines.map(([netMinor, taxMinor], lineIndex) => ({
-      ...{ lineIndex, netMinor, taxMinor, taxInside: false, creditedNetMinor: 0n, creditedTaxMinor: 0n },
+      ...{
+        lineIndex,
+        netMinor,
+        taxMinor,
+        taxInside: false,
+        lowersLine: null,
+        creditedNetMinor: 0n,
+        creditedTaxMinor: 0n,
+      },
     })),
   }
 }

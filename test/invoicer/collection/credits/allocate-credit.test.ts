@@ -3,10 +3,10 @@ import { expect, test } from 'vitest'
 import { allocateCredit } from '../../../../invoicer/collection/credits/allocate-credit.ts'
 
 const invoice = (id: string, customerId: string, totalMinor: bigint, currency = 'USD') => {
-  return { id, customerId, subscriptionId: 's', currency, totalMinor }
+  return { id, customerId, subscriptionId: 's', currency, totalMinor, lines: [] }
 }
 const credit = (grantId: string, customerId: string, remainingMinor: bigint, currency = 'USD') => {
-  return { grantId, customerId, currency, remainingMinor }
+  return { grantId, customerId, currency, remainingMinor, scope: null }
 }
 
 test('grants pay in their order, each customer’s own invoices, in their own currency', () => {

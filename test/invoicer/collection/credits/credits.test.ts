@@ -149,7 +149,7 @@ describe('prepaid credit pays invoices as they are issued', () => {
     const draw = (place: number, before: () => Promise<void> = async () => undefined) =>
       world.transact(world.tenantId, async (tx) => {
         const { id, customer, subscriptionId, currency } = invoices[place]!
-        const toPay = { id, customerId: customer.id, subscriptionId, currency, totalMinor: 700n }
+        const toPay = { id, customerId: customer.id, subscriptionId, currency, totalMinor: 700n, lines: [] }
         const paidOf = await drawCredit(tx, world, [toPay], world.now())
         await before()
         return paidOf.get(id)
@@ -184,10 +184,10 @@ describe('credit is given once per external key', () => {
 
   test('an amount of nothing, of too many decimals, a time that has passed and nobody are refused', async () => {
     const world = await owing()
-    const most = '92233720368547758.07'
+    const most = '10000000000000.00'
     await give(world, 'most', { customer: 'a', amount: most })
-    await expect(give(world, 'more', { amount: '0.01' })).rejects.toMatchObject({ code: 'invalid_request' })
-    for (const change of [{ amount: '0.00' }, { amount: '-1.00' }, { amount: '1.001' }, { expiresAtMs: NOVEMBER }]) {
+    const amounts = ['0.00', '-1.00', '1.001', '10000000000000.01'].map((amount) => ({ amount }))
+    for (const change of [...amounts, { expiresAtMs: NOVEMBER }]) {
       await expect(give(world, 'bad', change)).rejects.toMatchObject({ code: 'invalid_request' })
     }
     await expect(give(world, 'bad', { customer: 'nobody' })).rejects.toMatchObject({ code: 'not_found' })

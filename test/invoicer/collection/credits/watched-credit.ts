@@ -31,6 +31,7 @@ export async function open(database: TestDatabase, slug: string, ...names: strin
 }
 
 type Change = { usage?: UsageReader; transact?: Transact }
+const gateway = { name: 'manual' } as const
 
 /** A process that watches credit. All tests share a database: it sees the world's tenant only. */
 export function watcher(world: Watched, { usage = world.deps.usage, transact = world.transact }: Change = {}) {
@@ -38,7 +39,7 @@ export function watcher(world: Watched, { usage = world.deps.usage, transact = w
   const logger = { error: vi.fn() }
   const { pass } = keepWatching(
     {
-      watch: watchCredit({ now: world.now, newId: world.newId, transact, usage }),
+      watch: watchCredit({ now: world.now, newId: world.newId, transact, usage, gateway }),
       now: world.now,
       tenantsDue: async (atMs) =>
         (await tenantsWithDueCredit(world.database.pool, atMs)).filter(({ tenantId }) => tenantId === world.tenantId),
@@ -100,7 +101,7 @@ export const deliveries = async (world: Watched): Promise<Delivery[]> => {
 
 /** Transactions in which something happens right behind each statement that says so. */
 export const behind =
-  (world: Watched, part: RegExp, happen: (tx: TenantTransaction) => unknown): Transact =>
+  (world: Pick<World, 'transact'>, part: RegExp, happen: (tx: TenantTransaction) => unknown): Transact =>
   (tenantId, work) =>
     world.transact(tenantId, (tx) => {
       const query = async (sql: string, values?: unknown[]) => {

@@ -8,7 +8,12 @@ import type { CataloguePlan } from '../../../../ops/cli/plan/plan-file.ts'
 const charge = (key: string, amount: string) => ({ key, name: 'Fee', meter: null, price: { model: 'flat', amount } })
 const content: CataloguePlan['content'] = {
   ...{ name: 'Basic', currency: 'USD', interval: 'month', every: 1, alignment: 'calendar' },
-  ...{ graceSeconds: 3600, prorationBasis: 'second', charges: [charge('a', '1'), charge('b', '2')] },
+  ...{
+    graceSeconds: 3600,
+    prorationBasis: 'second',
+    fees: 'in_arrears',
+    charges: [charge('a', '1'), charge('b', '2')],
+  },
 }
 const minutes = (limit: string, more: object = {}): Entitlement => ({
   ...{ type: 'metered', meter: 'minutes', limit, window: 'month' },
@@ -32,6 +37,16 @@ describe('the difference of a plan', () => {
     const same = differenceOf(plan({ charges: [charge('a', '1.00'), charge('b', '02')] }), live())
     expect(same).toMatchObject({ version: null, lines: [], refused: [] })
     expect(isNothing(same)).toBe(true)
+  })
+
+  test('is nothing in when fees are billed, where the file does not say that', () => {
+    const silent = { ...plan({ fees: 'in_advance' }), feesLeftOut: true as const }
+    expect(isNothing(differenceOf(silent, live()))).toBe(true)
+    expect(differenceOf(silent, undefined).lines).toContain('+ fees: "in_advance"')
+    expect(differenceOf(plan({ fees: 'in_advance' }), live()).lines).toEqual([
+      '- fees: "in_arrears"',
+      '+ fees: "in_advance"',
+    ])
   })
 
   test('is a new plan where there is none', () => {

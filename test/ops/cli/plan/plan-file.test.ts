@@ -24,10 +24,11 @@ describe('a file of plans', () => {
         key: 'basic',
         content: {
           ...{ name: 'Basic', currency: 'USD', interval: 'month', every: 1, alignment: 'anniversary' },
-          ...{ graceSeconds: 3600, prorationBasis: 'second' },
+          ...{ graceSeconds: 3600, prorationBasis: 'second', fees: 'in_advance' },
           charges: [{ key: 'base', name: 'Base', meter: null, price: { model: 'flat', amount: '20.00' } }],
         },
         entitlements: undefined,
+        feesLeftOut: true,
       },
     ])
   })

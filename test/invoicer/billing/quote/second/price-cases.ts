@@ -20,18 +20,24 @@ const wire = (text: fc.Arbitrary<string>) =>
 const signed = (text: fc.Arbitrary<string>) =>
   fc.tuple(text, fc.nat(9)).map(([value, luck]) => (luck === 0 && /[1-9]/.test(value) ? `-${value}` : value))
 
+/** Of all models but flat ones. The factor is 1 where it is left out. */
+const commitment = { commitment_amount: wire(amount), overage_factor: wire(decimalText(1, 3)) }
 const modifiers = {
   included_units: wire(units),
   minimum_amount: wire(amount),
   maximum_amount: wire(amount),
   discount_percent: wire(percentText),
 }
-const modifierNames = Object.keys(modifiers)
+const modifierNames = [...Object.keys(modifiers), ...Object.keys(commitment)]
 
 function priceOf(model: string, members: Record<string, fc.Arbitrary<unknown>>, optional: string[] = []) {
-  const all = { model: fc.constant(model), ...members, ...modifiers }
+  const all = { model: fc.constant(model), ...members, ...modifiers, ...(model === 'flat' ? {} : commitment) }
   const required = Object.keys(all).filter((name) => ![...optional, ...modifierNames].includes(name))
-  return fc.record(all, { requiredKeys: required as never[] }) as fc.Arbitrary<PriceCase['price']>
+  const price = fc.record(all, { requiredKeys: required as never[] }) as fc.Arbitrary<PriceCase['price']>
+  // A factor alone says nothing, and is refused.
+  return price.map(({ overage_factor: factor, ...rest }) =>
+    factor === undefined || rest.commitment_amount === undefined ? rest : { ...rest, overage_factor: factor },
+  )
 }
 
 function tiersWith(member: string, value: fc.Arbitrary<unknown>) {

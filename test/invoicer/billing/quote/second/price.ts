@@ -47,10 +47,14 @@ export function slowQuote(given: PriceCase): { dueMinor: bigint; trueUpMinor: bi
   const text = (name: string) => price[name] as Text | undefined
   let amount = modelAmount(price, beyondIncluded(soldIn(given), decimal(text('included_units') ?? 0)))
   amount = minus(amount, percent(times(amount, decimal(text('discount_percent') ?? 0))))
+  const committed = decimal(text('commitment_amount') ?? 0)
+  if (text('overage_factor') !== undefined && isAbove(amount, committed))
+    amount = plus(committed, times(minus(amount, committed), decimal(text('overage_factor')!)))
   if (text('maximum_amount') !== undefined) amount = lesser(amount, decimal(text('maximum_amount')!))
   const lineMinor = rounded(amount, places)
-  const leastMinor = rounded(decimal(text('minimum_amount') ?? 0), places)
-  const isOwed = given.final !== false && text('minimum_amount') !== undefined && leastMinor > lineMinor
+  const leasts = [text('minimum_amount'), text('commitment_amount')].filter((least) => least !== undefined)
+  const leastMinor = rounded(leasts.map(decimal).reduce(greater, NOTHING), places)
+  const isOwed = given.final !== false && leasts.length > 0 && leastMinor > lineMinor
   const trueUpMinor = isOwed ? leastMinor - lineMinor : 0n
   return {
     dueMinor: lineMinor + trueUpMinor - rounded(decimal(given.already_billed?.amount ?? 0), places),

@@ -1,8 +1,12 @@
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { creditChores } from '../../../../invoicer/collection/credits/chores.ts'
 import { tenantsWithExpiredCredit } from '../../../../invoicer/collection/credits/credits.postgres.ts'
 import { grantCredit } from '../../../../invoicer/collection/credits/grant-credit.ts'
-import { type ExpireDeps, keepExpiring } from '../../../../invoicer/collection/credits/keep-expiring.ts'
+import { keepDoing } from '../../../../invoicer/collection/credits/keep-doing.ts'
 import { readCreditUses } from '../../../../invoicer/collection/credits/read-credit.ts'
+import { tenantsWithCreditToRenew } from '../../../../invoicer/collection/credits/renewals.postgres.ts'
+import { manualGateway } from '../../../../invoicer/collection/payments/gateway.manual.ts'
+import type { Transact } from '../../../../invoicer/transaction.ts'
 import { createTestDatabase, type TestDatabase } from '../../../support/test-database.ts'
 import { createWorld, NOW, type World } from '../../support/world.ts'
 
@@ -38,15 +42,15 @@ test('a pass takes expired credit off in every tenant, and one whose pass fails 
   const logger = { error: vi.fn() }
   let failing: number | undefined = one.tenantId
   let nowMs = NOW
-  const deps: ExpireDeps = {
-    ...one,
-    now: () => nowMs,
-    transact: (tenantId, work) =>
-      tenantId === failing ? Promise.reject(new Error('away')) : one.transact(tenantId, work),
-    tenantsDue: (atMs) => tenantsWithExpiredCredit(database.pool, atMs),
-    logger,
-  }
-  const expiring = keepExpiring(deps, new AbortController().signal)
+  const now = () => nowMs
+  const transact: Transact = (tenantId, work) =>
+    tenantId === failing ? Promise.reject(new Error('away')) : one.transact(tenantId, work)
+  const chores = creditChores({
+    ...{ now, newId: one.newId, transact, gateway: manualGateway, tenantsToCharge: async () => [] },
+    tenantsToRenew: (atMs) => tenantsWithCreditToRenew(database.pool, atMs),
+    tenantsToExpire: (atMs) => tenantsWithExpiredCredit(database.pool, atMs),
+  })
+  const expiring = keepDoing(chores, { now, logger }, new AbortController().signal)
   await expiring.pass()
   expect([await usesOf(one), await usesOf(two)]).toEqual([[], []])
   nowMs += 10 * MINUTE_MS
