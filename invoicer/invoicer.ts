@@ -21,15 +21,20 @@ import { watchCredit } from './collection/credits/look-at-credit.ts'
 import { tenantsWithCreditToRenew } from './collection/credits/renewals.postgres.ts'
 import { tenantsWithDueCredit } from './collection/credits/thresholds.postgres.ts'
 import { collectionForBilling } from './collection/for-billing.ts'
+import { besideChore } from './collection/payments/collect-beside.ts'
 import { collectPayments } from './collection/payments/collect-payments.ts'
 import { manualGateway } from './collection/payments/gateway.manual.ts'
 import type { Gateway } from './collection/payments/gateway.ts'
+import { tenantsWithUnpaidBeside } from './collection/payments/payments.postgres.ts'
 import { tenantsWithOpenPurchases } from './collection/top-ups/purchases.postgres.ts'
 import { couponsDoor } from './doors/rest/catalog/coupons.ts'
 import { entitiesDoor } from './doors/rest/catalog/entities.ts'
+import { planListingsDoor } from './doors/rest/catalog/plan-listings.ts'
 import { plansDoor } from './doors/rest/catalog/plans.ts'
+import { productsDoor } from './doors/rest/catalog/products.ts'
 import { taxRatesDoor } from './doors/rest/catalog/tax-rates.ts'
 import { creditAlertsDoor } from './doors/rest/credits/credit-alerts.ts'
+import { creditPurchasesDoor } from './doors/rest/credits/credit-purchases.ts'
 import { creditSchedulesDoor } from './doors/rest/credits/credit-schedules.ts'
 import { creditThresholdsDoor } from './doors/rest/credits/credit-thresholds.ts'
 import { creditTopUpsDoor } from './doors/rest/credits/credit-top-ups.ts'
@@ -43,13 +48,17 @@ import { invoiceChangesDoor } from './doors/rest/invoices/invoice-changes.ts'
 import { invoiceItemsDoor } from './doors/rest/invoices/invoice-items.ts'
 import { invoiceSettingsDoor } from './doors/rest/invoices/invoice-settings.ts'
 import { invoicesDoor } from './doors/rest/invoices/invoices.ts'
+import { oneOffInvoicesDoor } from './doors/rest/invoices/one-off-invoices.ts'
 import { billingEventsDoor } from './doors/rest/runs/billing-events.ts'
 import { billingRunReviewDoor } from './doors/rest/runs/billing-run-review.ts'
 import { billingRunSettingsDoor } from './doors/rest/runs/billing-run-settings.ts'
 import { billingRunsDoor } from './doors/rest/runs/billing-runs.ts'
 import { budgetsDoor } from './doors/rest/subscriptions/budgets.ts'
 import { spendAlertsDoor } from './doors/rest/subscriptions/budgets-alerts.ts'
+import { contractTermsDoor } from './doors/rest/subscriptions/contract-terms.ts'
+import { draftsDoor } from './doors/rest/subscriptions/drafts.ts'
 import { previewDoor } from './doors/rest/subscriptions/preview.ts'
+import { progressiveBillingDoor } from './doors/rest/subscriptions/progressive-billing.ts'
 import { subscriptionsDoor } from './doors/rest/subscriptions/subscriptions.ts'
 import { announceTo, type EventLogger } from './outbox/announce.prometheus.ts'
 import { scheduleTicks } from './schedule.cron.ts'
@@ -90,8 +99,11 @@ const DOORS = [
   creditSchedulesDoor,
   creditThresholdsDoor,
   creditAlertsDoor,
+  productsDoor,
   plansDoor,
+  planListingsDoor,
   subscriptionsDoor,
+  contractTermsDoor,
   couponsDoor,
   discountsDoor,
   invoicesDoor,
@@ -104,6 +116,8 @@ const DOORS = [
   billingRunReviewDoor,
   billingRunSettingsDoor,
   budgetsDoor,
+  progressiveBillingDoor,
+  draftsDoor,
   spendAlertsDoor,
 ]
 
@@ -144,9 +158,12 @@ export function buildInvoicer(deps: InvoicerDeps): Invoicer {
     tenantsToRenew: (atMs) => tenantsWithCreditToRenew(deps.pool, atMs),
     tenantsToExpire: (atMs) => tenantsWithExpiredCredit(deps.pool, atMs),
   })
-  const keepingCredit = keepDoing(chores, { now: deps.now, logger: deps.logger }, stopping.signal)
+  const charging = besideChore(collectDeps, (untilMs) => tenantsWithUnpaidBeside(deps.pool, untilMs))
+  const keepingCredit = keepDoing([...chores, charging], { now: deps.now, logger: deps.logger }, stopping.signal)
   for (const door of DOORS) door(deps.app, shared)
   creditTopUpsDoor(deps.app, { ...shared, gateway })
+  creditPurchasesDoor(deps.app, { ...shared, gateway })
+  oneOffInvoicesDoor(deps.app, { ...collectDeps, ...collectionForBilling(deps) })
   previewDoor(deps.app, { ...shared, usage: deps.usage })
   explainDoor(deps.app, { ...shared, usage: deps.usage, events: deps.events })
   billingRunsDoor(deps.app, { ...shared, startRun })

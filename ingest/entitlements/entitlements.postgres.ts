@@ -100,25 +100,34 @@ type SubscriptionRow = {
   alignment: 'calendar' | 'anniversary'
 }
 
-/** Subscriptions in force at a time, each with the plan that it is on then, the latest last. A paused one is not. */
+/**
+ * Subscriptions in force at a time, each with the plan that it is on then, the latest last; behind it its add-ons, with the
+ * periods of that plan. A paused one is not.
+ */
 export async function readSubscriptions(tx: TenantTransaction, at: Date): Promise<Subscribed[]> {
   const { rows } = await tx.query<SubscriptionRow>(
-    `SELECT customer_id AS "customerId", plans.key AS plan, timezone AS zone, period_interval AS interval,
-       period_every AS every, alignment,
+    `SELECT customer_id AS "customerId", held.key AS plan, timezone AS zone, plans.period_interval AS interval,
+       plans.period_every AS every, plans.alignment,
        (extract(epoch FROM coalesce(phase.anchor_at, subscriptions.start_at)) * 1000)::float8 AS "startMs",
        (extract(epoch FROM end_at) * 1000)::float8 AS "endMs"
      FROM subscriptions
      LEFT JOIN LATERAL (
-       SELECT phase.plan_id, phase.kind, phase.anchor_at FROM subscription_phases phase
+       SELECT phase.plan_id, phase.kind, phase.anchor_at, phase.add_ons FROM subscription_phases phase
        WHERE subscriptions.revision > 0
          AND phase.subscription_id = subscriptions.id AND phase.revision = subscriptions.revision AND phase.start_at <= $1
        ORDER BY phase.start_at DESC LIMIT 1
      ) AS phase ON true
      JOIN plans ON plans.id = coalesce(phase.plan_id, subscriptions.plan_id)
+     CROSS JOIN LATERAL (
+       SELECT plans.key, 0 AS place
+       UNION ALL
+       SELECT added.key, addon.ordinality FROM jsonb_array_elements(phase.add_ons) WITH ORDINALITY AS addon
+       JOIN plans added ON added.id = (addon.value ->> 'planId')::uuid
+     ) AS held
      JOIN customers ON customers.id = customer_id
      WHERE state IN ('active', 'past_due', 'cancelled') AND start_at <= $1 AND (end_at IS NULL OR end_at > $1)
        AND phase.kind IS DISTINCT FROM 'paused'
-     ORDER BY start_at, subscriptions.id`,
+     ORDER BY start_at, subscriptions.id, held.place`,
     [at],
   )
   return rows.map(({ customerId, plan, ...terms }) => ({ customerId, plan, schedule: terms }))

@@ -3,12 +3,23 @@ import { periodsFrom } from '../agreements/subscriptions/periods.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
 import type { StoredPeriod, Terms } from '../agreements/subscriptions/subscription.ts'
 import type { BilledFee } from './fees/billed-fee.ts'
+import type { BilledProgress } from './progressive/progress.ts'
+
+/** `consolidates`: what a run issues to it is gathered into one invoice. */
+export type Payer = { id: string; key: string; consolidates: boolean }
+
+/** To whom its invoices are issued: whose tax, credit and balance they have. */
+export function payerIdOf({ customerId, payer }: Pick<ToRate, 'customerId' | 'payer'>): string {
+  return payer?.id ?? customerId
+}
 
 /** What rating needs to know of a subscription. `next` is its first period without an invoice, null after the last. */
 export type ToRate = {
   id: string
   customerId: string
   customerKey: string
+  /** Who pays its invoices; null or left out: its customer, and each for itself. */
+  payer?: Payer | null
   subjects: string[]
   /** That of its start, and of every phase that has none of its own. */
   planId: string
@@ -25,6 +36,8 @@ export type ToRate = {
   feesUntilMs?: number | null
   /** What was billed in advance of periods without an invoice of their own, in order; left out: nothing. */
   billedFees?: readonly BilledFee[]
+  /** What progressive invoices brought charges of periods to that have no invoice of their own; left out: nothing. */
+  progress?: readonly BilledProgress[]
 }
 /** One with at least one period due, or fees of the next one. */
 export type DueSubscription = ToRate & { next: StoredPeriod }

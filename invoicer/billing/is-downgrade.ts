@@ -26,11 +26,14 @@ function microdaysOf({ interval, every }: Plan): bigint {
   return MICRODAYS[interval] * BigInt(every)
 }
 
-/** What a period costs that nothing is used in, but for tiers and minimums of usage: fees, each its minimum at least. */
+/**
+ * What a period costs that nothing is used in, but for tiers and minimums of usage: fees, each its minimum at least, at the
+ * quantities that stand as their defaults.
+ */
 function feeMinor({ charges, currency }: Plan): bigint {
-  return charges.reduce((sum, { price }) => {
-    if (price.model !== 'flat' || !Value.Check(Price, price)) return sum
-    const { amountMinor } = rateCharge(price, ZERO, currency)
+  return charges.reduce((sum, { price, meter, quantity }) => {
+    if (meter !== null || !Value.Check(Price, price)) return sum
+    const { amountMinor } = rateCharge(price, quantity ? parseQuantity(quantity.default) : ZERO, currency)
     const minimumMinor = roundToMinor(parseQuantity(price.minimum_amount ?? '0'), currency)
     return sum + amountMinor + trueUpMinor(minimumMinor, amountMinor)
   }, 0n)

@@ -1,12 +1,14 @@
 import { Problem } from '../../schemas/http/problem.ts'
 import { moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
-import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
+import { formatQuantity, isQuantityText, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
 import { usedBy } from './counted.ts'
 import type { CouponEntry } from './discounts/discount-parts.ts'
 import type { FeeDifferenceEntry } from './fees/billed-fee.ts'
-import type { AdjustmentEntry, OneTimeEntry } from './items/invoice-item.ts'
+import { type Held, type QuantityEntry, rateRuns, runsOf } from './fees/held-quantities.ts'
+import type { AdjustmentEntry, OneTimeEntry, PrepaidCreditEntry } from './items/invoice-item.ts'
+import type { ProgressEntry } from './progressive/progress.ts'
 import {
   isCut,
   type Parts,
@@ -18,7 +20,7 @@ import {
   shownAmount,
   tierFlats,
 } from './proration.ts'
-import { bounded, discounted, leastOf, trueUpMinor } from './rating/bounds.ts'
+import { atMost, bounded, discounted, leastOf, trueUpMinor } from './rating/bounds.ts'
 import type { BreakdownEntry } from './rating/breakdown.ts'
 import type { Price } from './rating/price.ts'
 import { rateCharge, rateIncluded } from './rating/rate.ts'
@@ -31,11 +33,14 @@ export type TrueUpEntry = { type: 'true_up'; minimum_amount: string; amount: str
 export type LineBreakdown = (
   | BreakdownEntry
   | ProrationEntry
+  | QuantityEntry
   | TrueUpEntry
   | FeeDifferenceEntry
   | OneTimeEntry
+  | PrepaidCreditEntry
   | AdjustmentEntry
   | CouponEntry
+  | ProgressEntry
 )[]
 
 /**
@@ -54,6 +59,8 @@ export type Line = {
   usage: MeteredUsage | null
   /** None: not yet; null: it corrects what was not taxed, and is not either. */
   tax?: LineTax | null
+  /** What is sold, where its tax is another one. */
+  taxClass?: string
   /** When what is billed was agreed, if it is a one-time item. */
   agreedAtMs?: number
   /** Who billed what is corrected, if it is a correction and that had a legal entity. */
@@ -77,9 +84,10 @@ const MAX_MINOR = 2n ** 63n - 1n
 
 /**
  * One plan's share of a period: the parts it is charged for, rated together, and what its meters counted in them for a
- * charge. Days are those of the customer's zone.
+ * charge. Days are those of the customer's zone. `held`: which quantities its fees have in what of the parts; left out: their
+ * defaults.
  */
-export type Share = { plan: Plan<Price>; parts: Parts; usageOf: UsageOf; zone: string }
+export type Share = { plan: Plan<Price>; parts: Parts; usageOf: UsageOf; zone: string; held?: readonly Held[] }
 type UsageOf = (meter: string, chargeKey: string) => MeteredUsage
 
 /** The invoice of one period on one plan. @throws Problem as `draftShares`. */
@@ -114,15 +122,20 @@ export function untaxedDraft(lines: Line[]): Draft {
 }
 
 /** Every wanted charge of the plan in its order. */
-function linesOf({ plan, parts, usageOf, zone }: Share, isWanted: (charge: Charge<Price>) => boolean): Line[] {
+function linesOf({ plan, parts, usageOf, zone, held }: Share, isWanted: (charge: Charge<Price>) => boolean): Line[] {
   const lines: Line[] = []
   const basis: ProrationBasis = { unit: plan.prorationBasis, zone }
   const period = around(parts)
   for (const charge of plan.charges.filter(isWanted)) {
     const usage = charge.meter === null ? null : usageOf(charge.meter, charge.key)
-    const { amountMinor, breakdown } = rateLine(charge, usage, parts, basis, plan.currency)
+    const runs = runsOf(charge, held ?? parts.map((part) => ({ part })))
+    const { amountMinor, breakdown } =
+      runs === undefined
+        ? rateLine(charge, usage, parts, basis, plan.currency)
+        : rateRuns(charge, runs, basis, plan.currency)
     const { key: chargeKey, name: description, meter } = charge
-    const line = { planId: plan.id, period, chargeKey, description, meter, amountMinor, breakdown, usage }
+    const line: Line = { planId: plan.id, period, chargeKey, description, meter, amountMinor, breakdown, usage }
+    if (charge.taxClass !== undefined) line.taxClass = charge.taxClass
     lines.push(line)
     if (leastOf(charge.price) === undefined) continue
     const missing = trueUpLine(charge, line, parts, basis, plan.currency)
@@ -186,12 +199,6 @@ function rateLine(
   // By difference, so that the parts of a period sum to the whole.
   const partMinor = proratedMinor(discounted(price, rated.exact), parts, basis, currency)
   return { amountMinor: atMost(price.maximum_amount, partMinor, currency), breakdown }
-}
-
-function atMost(maximum: string | undefined, amountMinor: bigint, currency: string): bigint {
-  if (maximum === undefined) return amountMinor
-  const maximumMinor = roundToMinor(parseQuantity(maximum), currency)
-  return amountMinor > maximumMinor ? maximumMinor : amountMinor
 }
 
 /** Minimum − line, the minimum prorated where the period is cut; undefined where nothing is missing. */

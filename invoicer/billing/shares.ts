@@ -4,23 +4,30 @@ import type { Plan } from '../agreements/plans/plan.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
 import { detailOf, type EventDetail } from './counted.ts'
 import type { ToRate } from './due.ts'
+import type { Held } from './fees/held-quantities.ts'
 import type { Share } from './lines.ts'
 import type { Parts } from './proration.ts'
 import type { Price } from './rating/price.ts'
 import type { PlanOf } from './run/rate-chunk.ts'
 import { type MeteredUsage, NO_USAGE, requestOf, type UsageRequest } from './usage.ts'
 
-/** What a plan is charged for in a period, before its usage is read. */
-type Portion = { plan: Plan<Price>; parts: Parts }
+/** What a plan is charged for in a period, before its usage is read; `held` as in {@link Share}. */
+type Portion = { plan: Plan<Price>; parts: Parts; held?: readonly Held[] }
 /**
- * A period of a subscription, ready to be rated: plan by plan in the order they begin; none where all of it is free.
+ * A period of a subscription, ready to be rated: plan by plan in the order they begin, add-ons behind the plan that they are
+ * beside; none where all of it is free.
  * `plan` is that of its end, whose invoice it is.
  */
 export type RatablePeriod = { period: Period; plan: Plan<Price>; portions: readonly Portion[] }
 
 /** All plans that a subscription has had or will have. */
 export function planIdsOf({ planId, phases }: Pick<ToRate, 'planId' | 'phases'>): string[] {
-  return phases === null ? [planId] : [planId, ...phases.map((phase) => phase.planId)]
+  return phases === null ? [planId] : [planId, ...planIdsIn(phases)]
+}
+
+/** Those of their own, and of their add-ons. */
+export function planIdsIn(phases: readonly Phase[]): string[] {
+  return phases.flatMap(({ planId, addOns = [] }) => [planId, ...addOns.map((addOn) => addOn.planId)])
 }
 
 /**
@@ -44,28 +51,43 @@ export function ratable(
     return { period, plan: own, portions: [{ plan: own, parts: [period] }] }
   }
   const segments = segmentsOf(subscription.planId, subscription.phases, period)
-  const partsOf = new Map<string, [Period, ...Period[]]>()
-  for (const { planId, bills, part } of segments) {
-    if (!bills) continue
-    const parts = partsOf.get(planId)
-    const before = parts?.at(-1)
-    if (parts === undefined) partsOf.set(planId, [part])
-    else if (before?.endMs === part.startMs) parts[parts.length - 1] = { ...before, endMs: part.endMs }
-    else parts.push(part)
-  }
-  const portions = [...partsOf].map(([planId, parts]) => ({ plan: plan(planId), parts }))
+  const portions = portionsOf(segments).map(({ planId, parts, held }) => ({ plan: plan(planId), parts, held }))
   return { period, plan: plan(segments.at(-1)?.planId ?? subscription.planId), portions }
 }
 
-type Segment = { planId: string; bills: boolean; part: Period }
+/** Of each plan what is billed: parts are one where they meet, whatever quantities changed between them. */
+function portionsOf(segments: readonly Segment[]): { planId: string; parts: Parts; held: readonly Held[] }[] {
+  const portions = new Map<string, { parts: [Period, ...Period[]]; held: Held[] }>()
+  const add = (planId: string, held: Held) => {
+    const { part } = held
+    const portion = portions.get(planId)
+    const before = portion?.parts.at(-1)
+    if (portion === undefined) portions.set(planId, { parts: [part], held: [held] })
+    else {
+      if (before?.endMs === part.startMs) portion.parts[portion.parts.length - 1] = { ...before, endMs: part.endMs }
+      else portion.parts.push(part)
+      portion.held.push(held)
+    }
+  }
+  for (const { planId, bills, part, quantities, addOns = [] } of segments) {
+    if (!bills) continue
+    add(planId, quantities === undefined ? { part } : { part, quantities })
+    for (const addOn of addOns) add(addOn.planId, { part, addOnQuantity: addOn.quantity })
+  }
+  return [...portions].map(([planId, portion]) => ({ planId, ...portion }))
+}
+
+type Segment = Pick<Phase, 'planId' | 'bills' | 'quantities' | 'addOns'> & { part: Period }
 
 /** They tile the period. */
 export function segmentsOf(planId: string, phases: readonly Phase[], period: Period): Segment[] {
   const before = { startMs: Number.NEGATIVE_INFINITY, planId, bills: true }
-  return [before, ...phases].flatMap((phase, index): Segment[] => {
+  return [before, ...phases].flatMap((phase: Omit<Phase, 'kind'>, index): Segment[] => {
     const startMs = Math.max(period.startMs, phase.startMs)
     const endMs = Math.min(period.endMs, phases[index]?.startMs ?? period.endMs)
-    return startMs < endMs ? [{ planId: phase.planId, bills: phase.bills, part: { ...period, startMs, endMs } }] : []
+    const { planId: id, bills, quantities, addOns } = phase
+    if (startMs >= endMs) return []
+    return [{ planId: id, bills, quantities, addOns, part: { ...period, startMs, endMs } }]
   })
 }
 
@@ -102,10 +124,11 @@ export function sharesOf(
   answers: ReadonlyMap<string, MeteredUsage>,
   zone: string,
 ): Share[] {
-  return portions.map(({ plan, parts }) => ({
+  return portions.map(({ plan, parts, ...held }) => ({
     plan,
     parts,
     zone,
+    ...held,
     usageOf: (meter, chargeKey) =>
       answers.get(usageKey(key, meter, parts, chargeKey)) ?? answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
   }))

@@ -11,6 +11,9 @@ export type BillingEventName =
   | 'tax_rate.created'
   | 'plan.created'
   | 'plan.version_created'
+  | 'plan.listed'
+  | 'product.created'
+  | 'product.updated'
   | 'coupon.created'
   | 'coupon.archived'
   | 'discount.given'
@@ -34,6 +37,7 @@ export type BillingEventName =
   | 'credit.top_up_declined'
   | 'credit.top_up_suspended'
   | 'credit.returned'
+  | 'credit.refunded'
   | 'credit.thresholds_set'
   | 'credit.threshold_reached'
   | 'usage.adjusted'
@@ -63,8 +67,13 @@ export type BillingEventName =
   | 'payment.unknown'
   | 'payment.withdrawn'
 
-/** What an event is about; what does not apply is left out. */
-export type Subjects = { customerId?: string; subscriptionId?: string; invoiceId?: string; billingRunId?: string }
+/** What an event is about; what does not apply is left out, or null. */
+export type Subjects = {
+  customerId?: string
+  subscriptionId?: string | null
+  invoiceId?: string
+  billingRunId?: string | null
+}
 /** `isTold` false: nobody but who asks for the history is told, whatever the event. */
 export type NewBillingEvent = Subjects & {
   id: string

@@ -13,6 +13,16 @@ const TENANT = 'bench'
 /** Never reached: a refused event would be cheaper than a taken one. */
 const LIMIT = '1000000000000'
 
+const EDGE = ['billing:usage:create', 'billing:usage:read', 'billing:quotas:read']
+const BILLING = [
+  'billing:plans:create',
+  'billing:customers:create',
+  'billing:subscriptions:create',
+  'billing:invoice-items:create',
+  'billing:invoices:read',
+  'billing:invoices:update',
+]
+
 export type CatalogDeps = { pool: Pool; store: ClickHouseStore; now: () => number }
 
 /** A tenant with an event type and two meters. */
@@ -24,11 +34,10 @@ export async function putCatalog(deps: CatalogDeps): Promise<TenantId> {
   return tenantId
 }
 
-/** Every subject has a limit on one meter, so every event draws on a quota. Answers a key that may send and ask. */
+/** Every subject has a limit on one meter, so every event draws on a quota. Answers a key that may send, ask and bill. */
 export async function openEdge(deps: CatalogDeps, tenantId: TenantId): Promise<string> {
   for (const subject of ALL_SUBJECTS)
     await putLimit(deps, tenantId, { subject, meter: METERS[0] ?? '', limit: LIMIT, window: 'month' })
-  const permissions = ['billing:usage:create', 'billing:usage:read', 'billing:quotas:read']
-  const wanted = { tenant: TENANT, permissions, grantor: 'owner' as const }
+  const wanted = { tenant: TENANT, permissions: [...EDGE, ...BILLING], grantor: 'owner' as const }
   return (await createKey(wanted, deps.pool, randomBytes)).key
 }

@@ -6,6 +6,8 @@ import type { Figure, FigureInput, FigureName } from './figure.ts'
 import { growth } from './history/growth.ts'
 import { usage } from './history/usage.ts'
 import { invoicer } from './invoicer/invoicer.ts'
+import { onDemand } from './invoicer/on-demand.ts'
+import { runGrowth } from './invoicer/run-growth.ts'
 import { log } from './log/log.ts'
 import { freshness } from './paced/freshness.ts'
 import { late } from './paced/late.ts'
@@ -22,6 +24,8 @@ const RUN: Record<FigureName, Figure> = {
   insert,
   pump,
   invoicer,
+  'billing-run': runGrowth,
+  'on-demand': onDemand,
   latency,
   late,
   opaque,

@@ -25,6 +25,8 @@ export const FIGURES = [
   'insert',
   'pump',
   'invoicer',
+  'billing-run',
+  'on-demand',
   'latency',
   'late',
   'opaque',
@@ -39,8 +41,8 @@ export type FigureName = (typeof FIGURES)[number]
 export const SERVERS_ONLY: readonly FigureName[] = ['pump', 'late', 'opaque', 'freshness']
 /** Those under a load that comes as a clock says. In a smoke run they share a process, and in it a world. */
 export const PACED: readonly FigureName[] = ['latency', 'late', 'opaque', 'freshness', 'memory']
-/** Those about one store with much history: the embedded one is the one that the product itself has to keep quick. */
-export const EMBEDDED_ONLY: readonly FigureName[] = ['growth', 'usage']
+/** Those about one store with much in it: the embedded one is the one that the product itself has to keep quick. */
+export const EMBEDDED_ONLY: readonly FigureName[] = ['billing-run', 'on-demand', 'growth', 'usage']
 
 /** The servers of an input that must have them. */
 export function serversIn({ figure, servers }: FigureInput): BenchServers {

@@ -17,6 +17,10 @@ export type Sizes = Repetition & {
   eventsPerInsert: number
   pumpEvents: number
   subscriptions: number
+  /** Of one billing run each. */
+  runSubscriptions: readonly number[]
+  /** Requests of each kind, one after the other. */
+  onDemand: number
   /** Load that comes as a clock says: so many events a second for so long. */
   pacedPerSecond: number
   pacedSeconds: number
@@ -55,6 +59,8 @@ const DEFAULT: Sizes = {
   eventsPerInsert: 32_000,
   pumpEvents: 200_000,
   subscriptions: 5_000,
+  runSubscriptions: [10_000, 100_000],
+  onDemand: 200,
   pacedPerSecond: 10_000,
   pacedSeconds: 30,
   singlesPerSecond: 4_000,
@@ -75,6 +81,7 @@ const DEFAULT: Sizes = {
 /** As the targets are written: what needs time or history has all of it. */
 const FULL: Sizes = {
   ...DEFAULT,
+  runSubscriptions: [100_000, 1_000_000],
   pacedPerSecond: 50_000,
   pacedSeconds: 300,
   opaqueSeconds: 600,
@@ -103,6 +110,8 @@ const SMOKE: Sizes = {
   eventsPerInsert: 1_000,
   pumpEvents: 2_000,
   subscriptions: 20,
+  runSubscriptions: [20, 40],
+  onDemand: 2,
   pacedPerSecond: 1_000,
   pacedSeconds: 2,
   singlesPerSecond: 200,

@@ -18,11 +18,12 @@ in a case comes back in its answer.
       package {amount,package_size,round:"up"|"down"}   graduated_percentage {tiers:[{up_to,rate,flat_amount}]}
       percentage {rate,fixed_amount,free_units,free_events,min_per_event,max_per_event}   dynamic {multiplier}
       matrix {dimensions,cells:[{when:{region:"eu"},unit_amount}],default_unit_amount}
-      on any: included_units, discount_percent, maximum_amount, minimum_amount
+      on any: included_units, discount_percent, commitment_amount, overage_factor, maximum_amount, minimum_amount
   {"kind":"proration","basis":"second|day","timezone":"UTC","period":{"start":…,"end":…},"at":…,"from":"100.00",
    "to":"300.00","currency":"USD"}
   {"kind":"periods","anchor":"2024-01-31T00:00:00Z","interval":"month","every":1,"timezone":"UTC","count":12}
   {"kind":"aggregate","aggregation":"time_weighted_sum","events":[…],"initial":"0","period":{"start":…,"end":…}}
+    of a percentile: "percentile":"95"; of a sum or max for each hour or day: "window":"hour"|"day"
 
 What is null counts as left out. A time without an offset is of UTC. Of events with one source and id the first counts.
 A case may carry name, note, description, source, expect, comment and tags, and an event what it was sent with; any

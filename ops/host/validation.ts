@@ -4,10 +4,24 @@ import { Compile } from 'typebox/compile'
 import { Value } from 'typebox/value'
 import { Problem, type ProblemError } from '../../schemas/http/problem.ts'
 
-type Complaint = { keyword: string; instancePath: string; message: string; params: object }
+type Complaint = { keyword: string; schemaPath: string; instancePath: string; message: string; params: object }
 
 /** What a union says of its branches is noise when the reader sees that none matched. */
 const UNION = new Set(['anyOf', 'oneOf'])
+
+/** What to send where a format is missed; the validator only names it. */
+const FORMATS = new Map([
+  ['must match format "date-time"', 'must be an RFC 3339 time with its offset, such as 2026-01-31T12:00:00Z'],
+  ['must match format "date"', 'must be a day, such as 2026-01-31'],
+  ['must match format "uuid"', 'must be an id, as it was answered'],
+])
+/** What a reader calls the part of the request. */
+const PARTS = new Map<string | undefined, string>([
+  ['body', 'body'],
+  ['querystring', 'query'],
+  ['params', 'path'],
+  ['headers', 'header'],
+])
 
 /**
  * Validates with TypeBox, which wrote the schemas. Text of query and path becomes the number or boolean its schema
@@ -24,7 +38,7 @@ export const validatorCompiler: FastifySchemaCompiler<FastifySchema> = ({ schema
     if (validator.Check(complete)) return { value: complete }
     const errors = readableErrors(validator.Errors(complete) as Complaint[])
     const first = errors[0]
-    const where = httpPart === 'querystring' ? 'query' : httpPart === 'params' ? 'path' : (httpPart ?? 'request')
+    const where = PARTS.get(httpPart) ?? 'request'
     const detail = first ? `The ${where} is not valid: ${first.path || where} ${first.message}.` : 'Not valid.'
     return { error: new Problem('invalid_request', detail, { errors }) }
   }
@@ -48,9 +62,34 @@ export function readableErrors(complaints: Complaint[]): ProblemError[] {
     if (one.keyword === 'additionalProperties') return []
     if (one.keyword === 'required') return missing(path, one.params)
     if (unions.includes(one.instancePath) && !UNION.has(one.keyword)) return []
-    return [{ path, message: UNION.has(one.keyword) ? 'matches none of the allowed forms' : one.message }]
+    if (one.keyword === 'type' && isListed(one, complaints)) return []
+    const isUnion = UNION.has(one.keyword)
+    if (!isUnion && one.keyword !== 'enum' && one.keyword !== 'const') {
+      return [{ path, message: FORMATS.get(one.message) ?? one.message }]
+    }
+    return [{ path, message: allowedAt(one.instancePath, complaints) ?? 'matches none of the allowed forms' }]
   })
   return errors.filter((error, index) => errors.findIndex((other) => other.path === error.path) === index)
+}
+
+/** Whether the same schema also lists its values, which says more than their type. */
+function isListed({ schemaPath, instancePath }: Complaint, complaints: readonly Complaint[]): boolean {
+  return complaints.some(
+    (one) => one.keyword === 'const' && one.schemaPath === schemaPath && one.instancePath === instancePath,
+  )
+}
+
+/** The values that may stand there; undefined where other forms than listed ones are allowed too. */
+function allowedAt(instancePath: string, complaints: readonly Complaint[]): string | undefined {
+  const here = complaints.filter((one) => one.instancePath === instancePath && !UNION.has(one.keyword))
+  const listing = here.filter(({ keyword }) => keyword === 'enum' || keyword === 'const')
+  const others = here.filter((one) => !listing.some(({ schemaPath }) => schemaPath === one.schemaPath))
+  if (listing.length === 0 || others.some((one) => one.message !== 'must be null')) return undefined
+  const values = listing.flatMap(({ params }) => {
+    const { allowedValue, allowedValues } = params as { allowedValue?: unknown; allowedValues?: unknown[] }
+    return allowedValues ?? [allowedValue]
+  })
+  return `must be one of ${[...values, ...(others.length === 0 ? [] : ['null'])].join(', ')}`
 }
 
 function missing(path: string, params: object): ProblemError[] {

@@ -5,9 +5,12 @@ import { arm, reached } from './steps.ts'
 
 export type EmbeddedSite = Site & Mortal & { stop(): Promise<Exit> }
 
-/** The embedded product: one process, which is all there is to die. */
-export async function openEmbeddedSite(rig: Rig): Promise<EmbeddedSite> {
-  let product = await rig.start()
+/** The embedded product: one process, which is all there is to die. Where each life's clock begins, `beginsAt` says. */
+export async function openEmbeddedSite(
+  rig: Rig,
+  beginsAt: () => number | undefined = () => undefined,
+): Promise<EmbeddedSite> {
+  let product = await rig.start(beginsAt())
   return {
     url: () => product.url,
     key: product.key,
@@ -17,7 +20,7 @@ export async function openEmbeddedSite(rig: Rig): Promise<EmbeddedSite> {
     reached: () => reached(rig.control),
     exited: () => product.exited,
     start: async () => {
-      product = await rig.start()
+      product = await rig.start(beginsAt())
     },
     stop: () => product.stop(),
   }

@@ -51,8 +51,9 @@ export type Rig = {
   /** What the gateway was asked. */
   book: string
   ask: AskStores
-  launch: () => Launched
-  start: () => Promise<Product & { key: string }>
+  launch: (beginsAtMs?: number) => Launched
+  /** Its clock begins there; with the machine's if not given. */
+  start: (beginsAtMs?: number) => Promise<Product & { key: string }>
   remove: () => Promise<void>
 }
 
@@ -61,15 +62,16 @@ export function createRig(plant?: Plant): Rig {
   const control = mkdtempSync(join(tmpdir(), 'tallyline-control-'))
   const book = join(control, 'charges.ndjson')
   const orders: TestOrders = { control, book, ...(plant ? { plant } : {}) }
-  const launch = () => launchStart(folder, [ENTRY], { TALLYLINE_TEST: JSON.stringify(orders) })
+  const launch = (beginsAtMs?: number) =>
+    launchStart(folder, [ENTRY], { TALLYLINE_TEST: JSON.stringify({ ...orders, beginsAtMs }) })
   return {
     folder,
     control,
     book,
     ask: askEmbedded(folder),
     launch,
-    start: async () => {
-      const product = await readyProduct(launch())
+    start: async (beginsAtMs) => {
+      const product = await readyProduct(launch(beginsAtMs))
       return { ...product, key: await product.printed(/^(tly_\S+)\n/m) }
     },
     remove: async () => {

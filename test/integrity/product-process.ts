@@ -15,11 +15,12 @@ import { plantedPorts } from './planted-ports.ts'
 import { type TestOrders, watchSteps } from './steps.ts'
 
 /** The product as `start` or a role's command runs it, with ports that kill this process where the test says, or with a planted bug. */
-const { control, book, roles, plant } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
+const { control, book, roles, plant, beginsAtMs } = JSON.parse(process.env.TALLYLINE_TEST ?? '') as TestOrders
 const { env } = process
 const steps = watchSteps(control)
 const { kafkaBrokers } = serversOf(env)
 if (kafkaBrokers) dieUnseen(kafkaBrokers, steps.reach)
+if (beginsAtMs !== undefined) moveClock(beginsAtMs)
 const running = await runRoles({
   roles: roles ?? ROLES,
   servers: serversOf(env),
@@ -45,6 +46,16 @@ if (!roles) process.stdout.write(`${(await createOperatorKey(running.stores.pool
 process.once('SIGTERM', () => {
   running.stop().then(() => process.exit(0))
 })
+
+/** The product asks the time of this function alone. What it does every minute it does every second then. */
+function moveClock(beginsAtMs: number): void {
+  const [machine, aheadMs, timer] = [Date.now, beginsAtMs - Date.now(), globalThis.setTimeout]
+  Date.now = () => machine() + aheadMs
+  globalThis.setTimeout = new Proxy(timer, {
+    apply: (target, self, [work, ms, ...args]: unknown[]) =>
+      Reflect.apply(target, self, [work, ms === 60_000 ? 1_000 : ms, ...args]),
+  })
+}
 
 /** What the invoicer does when no progress port is handed in, on a connection for each step. */
 function ownProgress(tenantId: TenantId, runId: string): Progress {

@@ -47,6 +47,8 @@ export type TestOrders = {
   /** All when not given; then it migrates too. */
   roles?: Role[]
   plant?: Plant
+  /** What its clock says as it begins; the machine's if not given. It goes on from there. */
+  beginsAtMs?: number
 }
 
 const armedFile = (control: string) => join(control, 'armed')

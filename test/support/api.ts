@@ -1,10 +1,11 @@
 /** A small client of the product's API, for tests: one attempt, no retries, whatever the status. */
 export type Answer<Body = unknown> = { status: number; body: Body }
+export type Method = 'GET' | 'PUT' | 'POST' | 'PATCH'
 export type Api = {
   /** The answer, of whatever status; throws only when there is none. */
-  send<Body = unknown>(method: 'GET' | 'PUT' | 'POST', path: string, body?: unknown): Promise<Answer<Body>>
+  send<Body = unknown>(method: Method, path: string, body?: unknown): Promise<Answer<Body>>
   /** The body of a 2xx answer; anything else is an error that quotes it. */
-  call<Body = unknown>(method: 'GET' | 'PUT' | 'POST', path: string, body?: unknown): Promise<Body>
+  call<Body = unknown>(method: Method, path: string, body?: unknown): Promise<Body>
 }
 
 const ANSWER_LIMIT_MS = 30_000
@@ -26,7 +27,7 @@ export function apiOf(url: string, key: string): Api {
   }
   return {
     send,
-    call: async <Body>(method: 'GET' | 'PUT' | 'POST', path: string, body?: unknown) => {
+    call: async <Body>(method: Method, path: string, body?: unknown) => {
       const answer = await send<Body>(method, path, body)
       if (answer.status >= 200 && answer.status < 300) return answer.body
       throw new Error(`${method} ${path} was answered with ${answer.status}: ${JSON.stringify(answer.body)}`)

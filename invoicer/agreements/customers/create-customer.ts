@@ -6,15 +6,18 @@ import { isZone } from '../../../schemas/time/zone.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import { checkDetails, NO_DETAILS, withPlainTaxIds } from './billing-details.ts'
-import type { BillingDetails, Customer } from './customer.ts'
+import type { BillingDetails, Customer, PlaceAmongCustomers } from './customer.ts'
 import { findCustomerByKey, insertCustomer, insertSubjects } from './customers.postgres.ts'
+import { ALONE, placeCustomer } from './hierarchy.ts'
 
 export type CreateCustomer = Pick<Customer, 'externalKey' | 'name' | 'email' | 'currency' | 'timezone' | 'subjects'> &
-  Partial<BillingDetails>
+  Partial<BillingDetails> &
+  Partial<PlaceAmongCustomers>
 
 /**
  * Creates a customer once per external key: the same content again answers the stored one.
- * @throws Problem invalid_request for an unknown currency or zone, or a VAT number that is none; conflict for other
+ * @throws Problem invalid_request for an unknown currency or zone, a VAT number that is none, or a parent that cannot be
+ * (hierarchy.ts); conflict for other
  * content under the same key, or a subject that belongs to another customer.
  */
 export async function createCustomer(
@@ -29,6 +32,7 @@ export async function createCustomer(
   const subjects = [...new Set(input.subjects)].sort(byCodePoint)
   const customer: Customer = {
     ...NO_DETAILS,
+    ...ALONE,
     ...input,
     id: means.newId(),
     stripeCustomerId: null,
@@ -38,6 +42,7 @@ export async function createCustomer(
   if (!(await insertCustomer(tx, customer))) {
     return { customer: await storedCustomer(tx, { ...input, subjects }), created: false }
   }
+  if (customer.parent !== null || customer.pays === 'parent' || customer.consolidate) await placeCustomer(tx, customer)
   const taken = new Set(await insertSubjects(tx, customer.id, subjects))
   if (taken.size < subjects.length) {
     const others = subjects.filter((subject) => !taken.has(subject))

@@ -16,16 +16,21 @@ type CustomerRow = {
   tax_ids: Customer['taxIds']
   tax_exemption: Customer['taxExemption']
   legal_entity: string | null
+  parent: string | null
+  pays: Customer['pays']
+  consolidates: boolean
   created_at: Date
 }
 
 const CUSTOMER = `
   SELECT c.id, c.external_key, c.name, c.email, c.stripe_customer_id, c.currency, c.timezone, c.created_at,
-    c.kind, c.billing_address, c.tax_ids, c.tax_exemption, e.key AS legal_entity,
+    c.kind, c.billing_address, c.tax_ids, c.tax_exemption, e.key AS legal_entity, a.external_key AS parent, c.pays,
+    c.consolidates,
     ARRAY(SELECT s.subject FROM customer_subjects s WHERE s.tenant_id = c.tenant_id AND s.customer_id = c.id
           ORDER BY s.subject COLLATE "C") AS subjects
   FROM customers c
-  LEFT JOIN legal_entities e ON e.tenant_id = c.tenant_id AND e.id = c.legal_entity_id`
+  LEFT JOIN legal_entities e ON e.tenant_id = c.tenant_id AND e.id = c.legal_entity_id
+  LEFT JOIN customers a ON a.tenant_id = c.tenant_id AND a.id = c.parent_id`
 
 /** False if the external key is taken; waits for a transaction that is about to take it. */
 export async function insertCustomer(tx: TenantTransaction, customer: Customer): Promise<boolean> {
@@ -102,13 +107,14 @@ export async function findCustomerByKey(tx: TenantTransaction, externalKey: stri
 
 export async function listCustomers(
   tx: TenantTransaction,
-  filter: { externalKey: string | null },
+  filter: { externalKey: string | null; parent: string | null },
   page: Page,
 ): Promise<Customer[]> {
   const { rows } = await tx.query<CustomerRow>(
     `${CUSTOMER} WHERE ($1::text IS NULL OR c.external_key = $1) AND ($2::uuid IS NULL OR c.id > $2)
+       AND ($4::text IS NULL OR c.parent_id = (SELECT p.id FROM customers p WHERE p.external_key = $4))
      ORDER BY c.id LIMIT $3`,
-    [filter.externalKey, page.after, page.limit],
+    [filter.externalKey, page.after, page.limit, filter.parent],
   )
   return rows.map(fromRow)
 }
@@ -128,6 +134,9 @@ function fromRow(row: CustomerRow): Customer {
     taxIds: row.tax_ids,
     taxExemption: row.tax_exemption,
     legalEntity: row.legal_entity,
+    parent: row.parent,
+    pays: row.pays,
+    consolidate: row.consolidates,
     createdAtMs: row.created_at.getTime(),
   }
 }

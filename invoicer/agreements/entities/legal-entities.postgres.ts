@@ -16,12 +16,13 @@ type EntityRow = {
   tax_rounding: TaxSettings['rounding']
   tax_inclusive: boolean
   eu_consumers: TaxSettings['euConsumers']
+  tax_codes: NonNullable<TaxSettings['codes']>
   created_at: Date
 }
 
 const ENTITY = `
   SELECT id, key, name, country, address, default_currency, number_prefix, tax_registrations, tax_enabled, tax_engine,
-    tax_rounding, tax_inclusive, eu_consumers, created_at
+    tax_rounding, tax_inclusive, eu_consumers, tax_codes, created_at
   FROM legal_entities`
 
 /**
@@ -33,8 +34,8 @@ export async function insertLegalEntity(tx: TenantTransaction, entity: LegalEnti
   const { rowCount } = await tx.query(
     `INSERT INTO legal_entities
        (tenant_id, id, key, country, default_currency, number_prefix, created_at, name, address, tax_registrations,
-        tax_enabled, tax_engine, tax_rounding, tax_inclusive, eu_consumers, is_default)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+        tax_enabled, tax_engine, tax_rounding, tax_inclusive, eu_consumers, tax_codes, is_default)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
        NOT EXISTS (SELECT FROM legal_entities))
      ON CONFLICT DO NOTHING`,
     [
@@ -53,7 +54,7 @@ export async function insertLegalEntity(tx: TenantTransaction, entity: LegalEnti
 export async function updateLegalEntity(tx: TenantTransaction, entity: LegalEntity): Promise<void> {
   await tx.query(
     `UPDATE legal_entities SET name = $2, address = $3, tax_registrations = $4, tax_enabled = $5, tax_engine = $6,
-       tax_rounding = $7, tax_inclusive = $8, eu_consumers = $9
+       tax_rounding = $7, tax_inclusive = $8, eu_consumers = $9, tax_codes = $10
      WHERE tenant_id = app_tenant() AND id = $1`,
     [entity.id, ...changeable(entity)],
   )
@@ -69,6 +70,7 @@ function changeable({ name, address, registrations, tax }: LegalEntity): unknown
     tax.rounding,
     tax.inclusive,
     tax.euConsumers,
+    JSON.stringify(tax.codes ?? {}),
   ]
 }
 
@@ -107,6 +109,7 @@ function fromRow(row: EntityRow): LegalEntity {
       rounding: row.tax_rounding,
       inclusive: row.tax_inclusive,
       euConsumers: row.eu_consumers,
+      ...(Object.keys(row.tax_codes).length === 0 ? {} : { codes: row.tax_codes }),
     },
     createdAtMs: row.created_at.getTime(),
   }

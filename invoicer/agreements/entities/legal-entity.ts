@@ -14,6 +14,8 @@ export type TaxSettings = {
   inclusive: boolean
   /** Whose rate consumers in other member states of the Union pay: theirs (one stop shop), or the seller's. */
   euConsumers: 'destination' | 'origin'
+  /** What Stripe calls classes of what is sold; left out: none are named. */
+  codes?: Readonly<Record<string, string>>
 }
 
 /** Who issues invoices, with a series of numbers of its own. */

@@ -4,6 +4,7 @@ import { isPath } from '../../../schemas/meter/path.ts'
 import { isCurrency } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Interval } from '../../../schemas/time/period.ts'
+import { checkQuantity } from './check-quantity.ts'
 import type { AgreedPrice, Charge, PlanContent } from './plan.ts'
 import { existingMeters } from './plans.postgres.ts'
 
@@ -49,11 +50,11 @@ export async function checkContent<Price extends AgreedPrice>(
 
 /** What decides about periods, how they are cut and whose money it is stays the same in all versions of a plan. */
 export function checkSameTerms(stored: PlanContent, content: PlanContent): ProblemError[] {
-  return (['currency', 'interval', 'every', 'alignment', 'prorationBasis'] as const)
+  return (['currency', 'interval', 'every', 'alignment', 'prorationBasis', 'kind'] as const)
     .filter((name) => stored[name] !== content[name])
     .map((name) => ({
       path: name === 'prorationBasis' ? 'proration_basis' : name,
-      message: `This is ${JSON.stringify(stored[name])} in every version of the plan: make a plan with another key.`,
+      message: `This is ${JSON.stringify(stored[name] ?? 'base')} in every version of the plan: make a plan with another key.`,
     }))
 }
 
@@ -86,9 +87,7 @@ function checkCharge<Price extends AgreedPrice>(
   if (flat && charge.meter !== null) {
     errors.push({ path: `${path}.meter`, message: 'A flat price has no meter.' })
   }
-  if (!flat && charge.meter === null) {
-    errors.push({ path: `${path}.meter`, message: `A ${charge.price.model} price needs a meter.` })
-  }
+  errors.push(...checkQuantity(charge).map(({ path: at, message }) => ({ path: `${path}.${at}`, message })))
   const aggregation = charge.meter === null ? undefined : aggregations.get(charge.meter)
   if (charge.meter !== null && aggregation === undefined) {
     errors.push({ path: `${path}.meter`, message: `There is no meter ${JSON.stringify(charge.meter)}.` })

@@ -22,8 +22,11 @@ export function planHash(content: Omit<PlanContent, 'name'>): string {
     proration_basis: prorationBasis,
     // Said only where it is so: plans from before there was a choice keep their hash.
     ...(fees === 'in_advance' ? { fees } : {}),
-    charges: charges.map(({ key, meter, price, attributes = [] }) => {
-      const charge = { key, meter, price: canonicalPrice(price) }
+    ...(content.kind === undefined ? {} : { kind: content.kind }),
+    charges: charges.map(({ key, meter, price, quantity, taxClass, attributes = [] }) => {
+      const agreed = quantity === undefined ? {} : { quantity: canonicalPrice(quantity) }
+      const sold = taxClass === undefined ? {} : { tax_class: taxClass }
+      const charge = { key, meter, price: canonicalPrice(price), ...agreed, ...sold }
       return attributes.length === 0 ? charge : { ...charge, attributes }
     }),
   })

@@ -5,18 +5,30 @@ export type Alignment = 'calendar' | 'anniversary'
 /** A price as an agreement holds it: which fields it has is the business of rating (`billing/rating/price.ts`). */
 export type AgreedPrice = { model: string }
 
-/** What makes one line of an invoice: a flat price without a meter, or a price of what a meter counted. */
+/**
+ * How much of what a fee is priced by, such as seats, holds where nothing is agreed, and between what it may lie. Decimals.
+ */
+export type AgreedQuantity = { default: string; min?: string; max?: string }
+
+/**
+ * What makes one line of an invoice: a fee, which has no meter and a flat price or one of an agreed quantity, or a price of
+ * what a meter counted.
+ */
 export type Charge<Price extends AgreedPrice = AgreedPrice> = {
   key: string
   name: string
   meter: string | null
   price: Price
+  /** Of a fee that is not flat. */
+  quantity?: AgreedQuantity
   /** Properties of its events that its line lists, such as payer and code (HC-13): dotted paths inside their data. */
   attributes?: readonly string[]
+  /** What is sold, where its tax is another one (tax-class.ts). */
+  taxClass?: string
 }
 
 export const FEE_TIMES = ['in_advance', 'in_arrears'] as const
-/** When the fees of a period, its flat prices, are billed: as it begins, or when it is over, as usage always is. */
+/** When the fees of a period, its charges without a meter, are billed: as it begins, or when it is over, as usage always is. */
 export type FeeTime = (typeof FEE_TIMES)[number]
 
 /** What is charged each period. A period is `every` intervals long. */
@@ -29,6 +41,8 @@ export type PlanContent<Price extends AgreedPrice = AgreedPrice> = Cadence & {
   /** What of a cut period is counted: its seconds, or the calendar days of the customer's zone. */
   prorationBasis: 'second' | 'day'
   fees: FeeTime
+  /** It is added to a subscription, and is none by itself; left out: it can be subscribed to. */
+  kind?: 'add_on'
   charges: Charge<Price>[]
 }
 
@@ -47,5 +61,10 @@ export type Plan<Price extends AgreedPrice = AgreedPrice> = PlanContent<Price> &
   effectiveFromMs: number | null
   /** Of the content that decides amounts (`plan-hash.ts`); invoices quote it. */
   hash: string
+  /**
+   * Of a private version, which was agreed with one customer: from which version of the catalogue it was derived; it has
+   * the key, number and date of that. Left out: it is one of the catalogue.
+   */
+  agreed?: { baseId: string; customerId: string }
   createdAtMs: number
 }

@@ -16,33 +16,42 @@ type PlanRow = {
   grace_seconds: number
   proration_basis: Plan['prorationBasis']
   fees: FeeTime
+  kind: 'base' | 'add_on'
   effective_from: Date | null
   content_hash: string | null
+  base_plan_id: string | null
+  agreed_for: string | null
   created_at: Date
   charges: Charge[]
 }
 
 const PLAN = `
   SELECT p.id, p.key, p.version, p.name, p.currency, p.period_interval, p.period_every, p.alignment, p.grace_seconds,
-    p.proration_basis, p.fees, p.effective_from, p.content_hash, p.created_at,
+    p.proration_basis, p.fees, p.kind, p.effective_from, p.content_hash, p.base_plan_id, p.agreed_for, p.created_at,
     (SELECT jsonb_agg(jsonb_build_object('key', c.key, 'name', c.name, 'meter', c.meter, 'price', c.price)
                       || CASE WHEN c.attributes IS NULL THEN '{}' ELSE jsonb_build_object('attributes', c.attributes) END
+                      || CASE WHEN c.quantity IS NULL THEN '{}' ELSE jsonb_build_object('quantity', c.quantity) END
+                      || CASE WHEN c.tax_class IS NULL THEN '{}' ELSE jsonb_build_object('taxClass', c.tax_class) END
                       ORDER BY c.position)
      FROM plan_charges c WHERE c.tenant_id = p.tenant_id AND c.plan_id = p.id) AS charges
   FROM plans p`
+
+/** Of the catalogue: private versions share key and number with the one that they were derived from. */
+const CATALOGUE = 'p.base_plan_id IS NULL'
 
 /** False if the version of the key is taken; waits for a transaction that is about to take it. */
 export async function insertPlan(tx: TenantTransaction, plan: Plan): Promise<boolean> {
   const { rowCount } = await tx.query(
     `INSERT INTO plans
        (tenant_id, id, key, version, effective_from, name, currency, period_interval, period_every, alignment,
-        grace_seconds, proration_basis, fees, content_hash, created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-     ON CONFLICT (tenant_id, key, version) DO NOTHING`,
+        grace_seconds, proration_basis, fees, content_hash, created_at, base_plan_id, agreed_for, kind)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+     ON CONFLICT (tenant_id, key, version) WHERE base_plan_id IS NULL DO NOTHING`,
     [
       ...[plan.id, plan.key, plan.version, plan.effectiveFromMs === null ? null : new Date(plan.effectiveFromMs)],
       ...[plan.name, plan.currency, plan.interval, plan.every, plan.alignment],
       ...[plan.graceSeconds, plan.prorationBasis, plan.fees, plan.hash, new Date(plan.createdAtMs)],
+      ...[plan.agreed?.baseId ?? null, plan.agreed?.customerId ?? null, plan.kind ?? 'base'],
     ],
   )
   return rowCount === 1
@@ -50,19 +59,21 @@ export async function insertPlan(tx: TenantTransaction, plan: Plan): Promise<boo
 
 export async function insertCharges(tx: TenantTransaction, planId: string, charges: readonly Charge[]): Promise<void> {
   await tx.query(
-    `INSERT INTO plan_charges (tenant_id, plan_id, position, key, name, meter, price, attributes)
-     SELECT app_tenant(), $1, c.position - 1, c.key, c.name, c.meter, c.price::jsonb,
+    `INSERT INTO plan_charges (tenant_id, plan_id, position, key, name, meter, price, quantity, tax_class, attributes)
+     SELECT app_tenant(), $1, c.position - 1, c.key, c.name, c.meter, c.price::jsonb, c.quantity::jsonb, c.tax_class,
        (SELECT array_agg(a.name ORDER BY a.place)
         FROM jsonb_array_elements_text(c.attributes::jsonb) WITH ORDINALITY AS a (name, place))
-     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-       WITH ORDINALITY AS c (key, name, meter, price, attributes, position)`,
+     FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+       WITH ORDINALITY AS c (key, name, meter, price, quantity, attributes, tax_class, position)`,
     [
       planId,
       charges.map((charge) => charge.key),
       charges.map((charge) => charge.name),
       charges.map((charge) => charge.meter),
       charges.map((charge) => JSON.stringify(charge.price)),
+      charges.map(({ quantity }) => (quantity === undefined ? null : JSON.stringify(quantity))),
       charges.map((charge) => JSON.stringify(charge.attributes ?? [])),
+      charges.map(({ taxClass = null }) => taxClass),
     ],
   )
 }
@@ -77,7 +88,10 @@ export async function existingMeters(tx: TenantTransaction, slugs: readonly stri
 }
 
 export async function findPlan(tx: TenantTransaction, key: string, version: number): Promise<Plan | undefined> {
-  const { rows } = await tx.query<PlanRow>(`${PLAN} WHERE p.key = $1 AND p.version = $2`, [key, version])
+  const { rows } = await tx.query<PlanRow>(`${PLAN} WHERE ${CATALOGUE} AND p.key = $1 AND p.version = $2`, [
+    key,
+    version,
+  ])
   return rows.map(fromRow)[0]
 }
 
@@ -87,19 +101,23 @@ export async function findPlan(tx: TenantTransaction, key: string, version: numb
  */
 export async function effectivePlan(tx: TenantTransaction, key: string, atMs: number): Promise<Plan | undefined> {
   const { rows } = await tx.query<PlanRow>(
-    `${PLAN} WHERE p.key = $1 AND (p.effective_from IS NULL OR p.effective_from <= $2) ORDER BY p.version DESC LIMIT 1`,
+    `${PLAN} WHERE ${CATALOGUE} AND p.key = $1
+       AND (p.effective_from IS NULL OR p.effective_from <= $2) ORDER BY p.version DESC LIMIT 1`,
     [key, new Date(atMs)],
   )
   return rows.map(fromRow)[0]
 }
 
 export async function findLatestPlan(tx: TenantTransaction, key: string): Promise<Plan | undefined> {
-  const { rows } = await tx.query<PlanRow>(`${PLAN} WHERE p.key = $1 ORDER BY p.version DESC LIMIT 1`, [key])
+  const { rows } = await tx.query<PlanRow>(
+    `${PLAN} WHERE ${CATALOGUE} AND p.key = $1 ORDER BY p.version DESC LIMIT 1`,
+    [key],
+  )
   return rows.map(fromRow)[0]
 }
 
 export async function listVersions(tx: TenantTransaction, key: string): Promise<Plan[]> {
-  const { rows } = await tx.query<PlanRow>(`${PLAN} WHERE p.key = $1 ORDER BY p.version`, [key])
+  const { rows } = await tx.query<PlanRow>(`${PLAN} WHERE ${CATALOGUE} AND p.key = $1 ORDER BY p.version`, [key])
   return rows.map(fromRow)
 }
 
@@ -108,16 +126,23 @@ export async function findPlans(tx: TenantTransaction, ids: readonly string[]): 
   return rows.map(fromRow)
 }
 
-/** Of each plan the version in effect at a time. */
-export async function listPlans(tx: TenantTransaction, atMs: number, page: Page): Promise<Plan[]> {
+/** Of each plan, or of each of a product, the version in effect at a time. */
+export async function listPlans(
+  tx: TenantTransaction,
+  atMs: number,
+  page: Page,
+  productId: string | null,
+): Promise<Plan[]> {
   const { rows } = await tx.query<PlanRow>(
     `${PLAN}
-     WHERE ($1::uuid IS NULL OR p.id > $1)
+     WHERE ${CATALOGUE} AND ($1::uuid IS NULL OR p.id > $1)
        AND p.version = (SELECT max(v.version) FROM plans v
-                        WHERE v.tenant_id = p.tenant_id AND v.key = p.key
+                        WHERE v.tenant_id = p.tenant_id AND v.key = p.key AND v.base_plan_id IS NULL
                           AND (v.effective_from IS NULL OR v.effective_from <= $3))
+       AND ($4::uuid IS NULL OR EXISTS (SELECT 1 FROM plan_listings l
+                                        WHERE l.tenant_id = p.tenant_id AND l.plan_key = p.key AND l.product_id = $4))
      ORDER BY p.id LIMIT $2`,
-    [page.after, page.limit, new Date(atMs)],
+    [page.after, page.limit, new Date(atMs), productId],
   )
   return rows.map(fromRow)
 }
@@ -132,6 +157,7 @@ function fromRow(row: PlanRow): Plan {
     graceSeconds: row.grace_seconds,
     prorationBasis: row.proration_basis,
     fees: row.fees,
+    ...(row.kind === 'add_on' ? { kind: row.kind } : {}),
     charges: row.charges,
   }
   return {
@@ -141,6 +167,9 @@ function fromRow(row: PlanRow): Plan {
     version: row.version,
     effectiveFromMs: row.effective_from?.getTime() ?? null,
     hash: row.content_hash ?? planHash(content),
+    ...(row.base_plan_id === null || row.agreed_for === null
+      ? {}
+      : { agreed: { baseId: row.base_plan_id, customerId: row.agreed_for } }),
     createdAtMs: row.created_at.getTime(),
   }
 }

@@ -3,18 +3,21 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import { floorToMinute } from '../../../schemas/time/period.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
+import { termEnd } from '../contracts/term-end.ts'
 import { goesOn, type SubscriptionState, stateAfter } from './lifecycle.ts'
 import { phaseAt, trialEndOf } from './phases.ts'
 import { refuseOverlap } from './refuse-overlap.ts'
+import { hasProgress } from './revisions.postgres.ts'
 import { periodEnd, wholeEndOf } from './running-period.ts'
 import type { Subscription, Terms } from './subscription.ts'
 import { type Changeable, lockSubscription, lockSubscriptionsOf, storeChange } from './subscriptions.postgres.ts'
 
 /**
- * When it ends: with the period that runs, or its trial if that ends before, or at once, at the whole minute; `null` takes
- * a cancellation back.
+ * When it ends: with the period that runs, or its trial if that ends before, with the term that was agreed, or at once, at
+ * the whole minute; `null` takes a cancellation back.
  */
-export type Cancel = 'period_end' | 'now' | null
+export type Cancel = When | null
+type When = 'period_end' | 'term_end' | 'now'
 /**
  * What becomes of fees that were billed in advance, of the time behind an end that is now: given back with the last
  * invoice, or owed all the same. Fees in arrears cost what was served, whatever is said.
@@ -29,8 +32,9 @@ const MINUTE_MS = 60_000
  * Cancels, or takes that back. What was used up to the end is billed when the last period is due, and a fee for the part
  * of the period that was served. The same again changes nothing. A run that is rating the subscription meanwhile finds
  * that its end moved, and rates it again.
- * @throws Problem not_found; illegal_state for an ended subscription, and where the end of a cancellation that is
- * taken back has come; conflict if another subscription has taken its place behind that.
+ * @throws Problem not_found; illegal_state for an ended subscription, where the end of a cancellation that is taken back
+ * has come, and within the first minute of a period that has a progressive invoice; conflict if another subscription has
+ * taken its place behind that.
  */
 export async function cancelSubscription(
   tx: TenantTransaction,
@@ -45,18 +49,14 @@ export async function cancelSubscription(
   const { subscription } = found
   const changed = cancel === null ? takenBack(found, nowMs) : cancelled(found, cancel, fees, nowMs)
   if (isSame(subscription, changed)) return subscription
+  await refuseProgressLeft(tx, subscription, changed)
   await storeChange(tx, changed, found.feesBilled)
   if (cancel === null) await refuseTaken(tx, changed)
   await tell(tx, subscription, changed, means, nowMs)
   return changed
 }
 
-function cancelled(
-  found: Changeable,
-  cancel: 'period_end' | 'now',
-  fees: (typeof CANCEL_FEES)[number],
-  nowMs: number,
-): Subscription {
+function cancelled(found: Changeable, cancel: When, fees: (typeof CANCEL_FEES)[number], nowMs: number): Subscription {
   const { subscription, contract } = found
   const state = stateAfter(subscription.state, 'cancel')
   // The same again changes nothing, also later.
@@ -81,6 +81,16 @@ function hasCome({ endMs }: Subscription, nowMs: number): boolean {
   return endMs !== null && endMs <= nowMs
 }
 
+/** Where no minute of the period is left, no invoice of it comes that settles what one inside of it billed. */
+async function refuseProgressLeft(tx: TenantTransaction, { id, nextPeriod }: Subscription, after: Subscription) {
+  if (nextPeriod === null || after.nextPeriod !== null) return
+  if (!(await hasProgress(tx, id, nextPeriod.startMs))) return
+  throw new Problem(
+    'illegal_state',
+    'Its period has begun within this minute, and has an invoice: cancel it a minute later, or void that first.',
+  )
+}
+
 /** Another subscription may have been created behind the end that is taken back. */
 async function refuseTaken(tx: TenantTransaction, subscription: Subscription): Promise<void> {
   await lockSubscriptionsOf(tx, subscription.customerId)
@@ -88,12 +98,19 @@ async function refuseTaken(tx: TenantTransaction, subscription: Subscription): P
 }
 
 /** One that has not begun never begins. */
-function endOf(subscription: Subscription, contract: Terms, cancel: 'period_end' | 'now', nowMs: number): number {
+function endOf(subscription: Subscription, contract: Terms, cancel: When, nowMs: number): number {
+  if (cancel === 'term_end') return endOfTerm(subscription, contract, nowMs)
   if (nowMs < contract.startMs) return contract.startMs
   if (cancel === 'now') return floorToMinute(nowMs)
   const { phases } = subscription
   const trialEndMs = phaseAt(phases, nowMs).kind === 'trial' ? trialEndOf(phases) : null
   return Math.min(periodEnd(subscription, contract, nowMs), trialEndMs ?? Number.POSITIVE_INFINITY)
+}
+
+/** Also of one that is cancelled before it begins: it was signed for. */
+function endOfTerm({ agreed }: Subscription, { startMs, zone }: Terms, nowMs: number): number {
+  if (agreed?.term !== undefined) return termEnd(startMs, agreed.term, zone, nowMs)
+  throw new Problem('illegal_state', 'No term was agreed on: cancel it at the period_end, or now.')
 }
 
 /** Its next period is cut by the end, or whole again; with nothing left to bill it has ended. */

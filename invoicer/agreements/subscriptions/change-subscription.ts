@@ -2,21 +2,26 @@ import { isDeepStrictEqual } from 'node:util'
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
-import type { Means } from '../../transaction.ts'
+import type { Negotiating } from '../contracts/private-plan.ts'
+import { addOnsTold, refuseAddOns } from './add-ons.ts'
 import { type Cancellation, cancelSubscription } from './cancel-subscription.ts'
+import { type AddOnsChange, phasesWithAddOns } from './change-add-ons.ts'
 import { type ChangedPhases, type IsDowngrade, type PlanChange, phasesOnPlan } from './change-plan.ts'
+import { phasesWithQuantities, type QuantityChange } from './change-quantities.ts'
 import { findAnswer, insertAnswer } from './changes.postgres.ts'
+import { refuseOfDraft } from './drafts.ts'
 import { stateAt } from './lifecycle.ts'
 import { type Pause, phasesPaused, phasesResumed, type Resume } from './pause-subscription.ts'
 import { phaseAt, samePhases } from './phases.ts'
+import { quantitiesOf } from './quantities.ts'
 import { refuseOverlap } from './refuse-overlap.ts'
 import { nextPeriodWith } from './running-period.ts'
 import type { Subscription } from './subscription.ts'
 import { type Changeable, lockSubscription, lockSubscriptionsOf, storeChange } from './subscriptions.postgres.ts'
 
 /** What shall be. */
-export type Change = Cancellation | PlanChange | Pause | Resume
-export type ChangeDeps = Means & { isDowngrade: IsDowngrade }
+export type Change = Cancellation | PlanChange | QuantityChange | AddOnsChange | Pause | Resume
+export type ChangeDeps = Negotiating & { isDowngrade: IsDowngrade }
 /** Every change stores all phases anew, and every look reads them. */
 export const MOST_PHASES = 500
 /** A subscription, and when that was so. */
@@ -37,6 +42,7 @@ export async function changeSubscription(
   deps: ChangeDeps,
 ): Promise<Changed> {
   const found = await lockSubscription(tx, idOrKey)
+  if (found === undefined) await refuseOfDraft(tx, idOrKey)
   if (found === undefined) throw new Problem('not_found', 'There is no subscription with this id or external key.')
   const { id } = found.subscription
   const known = key === null ? undefined : await findAnswer(tx, id, key)
@@ -54,17 +60,36 @@ export async function changeSubscription(
   return { subscription, atMs }
 }
 
-type PhaseChange = Exclude<Change, Cancellation>
+export type PhaseChange = Exclude<Change, Cancellation>
 
-/** The phases that a change leads to. Nothing is stored. @throws Problem as `changeSubscription`. */
+/** The phases that a change leads to. Nothing is stored but prices that were agreed on with it. @throws Problem as `changeSubscription`. */
 export async function phasesAfter(
   tx: TenantTransaction,
   found: Changeable,
   change: PhaseChange,
-  isDowngrade: IsDowngrade,
+  deps: ChangeDeps,
   nowMs: number,
 ): Promise<ChangedPhases> {
-  if ('plan' in change) return phasesOnPlan(tx, found, change, isDowngrade, nowMs)
+  const changed = await phasesChanged(tx, found, change, deps, nowMs)
+  const { phases, atMs } = changed
+  // What lies before the change is as it was.
+  await refuseAddOns(
+    tx,
+    phases.filter((_, index) => (phases[index + 1]?.startMs ?? Number.POSITIVE_INFINITY) > atMs),
+  )
+  return changed
+}
+
+async function phasesChanged(
+  tx: TenantTransaction,
+  found: Changeable,
+  change: PhaseChange,
+  deps: ChangeDeps,
+  nowMs: number,
+): Promise<ChangedPhases> {
+  if ('plan' in change) return phasesOnPlan(tx, found, change, deps.isDowngrade, nowMs, deps)
+  if ('addOns' in change) return phasesWithAddOns(tx, found, change, nowMs)
+  if ('quantities' in change) return phasesWithQuantities(found, change, nowMs)
   return 'pause' in change ? phasesPaused(found, change, nowMs) : phasesResumed(found, change, nowMs)
 }
 
@@ -76,7 +101,7 @@ async function changePhases(
 ): Promise<Subscription> {
   const { subscription, contract } = found
   const nowMs = deps.now()
-  const { phases, atMs } = await phasesAfter(tx, found, change, deps.isDowngrade, nowMs)
+  const { phases, atMs } = await phasesAfter(tx, found, change, deps, nowMs)
   if (samePhases(subscription.phases, phases)) return subscription
   if (phases.length > MOST_PHASES) {
     throw new Problem(
@@ -90,7 +115,8 @@ async function changePhases(
   await storeChange(tx, changed, found.feesBilled)
   // As it is stored now.
   await refuseOverlap(tx, changed)
-  const { planKey: plan, planId, kind, bills } = phaseAt(phases, atMs)
+  const phase = phaseAt(phases, atMs)
+  const { planKey: plan, planId, kind, bills } = phase
   const at = new Date(atMs).toISOString()
   const told = {
     change: nameOf(change),
@@ -100,6 +126,8 @@ async function changePhases(
     plan_id: planId,
     kind,
     billed: bills,
+    ...(phase.quantities === undefined ? {} : { quantities: quantitiesOf(phase) }),
+    ...(phase.addOns === undefined ? {} : { add_ons: addOnsTold(phase.addOns) }),
   }
   const { id: subscriptionId, customerId } = subscription
   const event = { id: deps.newId(), event: 'subscription.updated' as const, customerId, subscriptionId, data: told }
@@ -108,6 +136,8 @@ async function changePhases(
 }
 
 function nameOf(change: PhaseChange): string {
+  if ('addOns' in change) return 'add_ons_changed'
+  if ('quantities' in change && !('plan' in change)) return 'quantities_changed'
   if ('plan' in change) return change.plan === null ? 'plan_kept' : 'plan_changed'
   if ('resume' in change) return 'resumed'
   return change.pause === null ? 'pause_taken_back' : 'paused'

@@ -2,8 +2,8 @@ import type { NamedPhase, Subscription } from './subscription.ts'
 
 /**
  * When fees of the next period are due on an invoice of their own: when the first part of it begins that is billed, on a
- * plan with fees in advance. Null where there is none, or where they are billed: then what changes is settled on the
- * invoice of that period.
+ * plan, or with an add-on, that has fees in advance. Null where there is none, or where they are billed: then what changes
+ * is settled on the invoice of that period.
  */
 export function feesDueMs(
   { phases, nextPeriod }: Pick<Subscription, 'phases' | 'nextPeriod'>,
@@ -14,7 +14,11 @@ export function feesDueMs(
   const first = phases.find((phase, index) => {
     const next: NamedPhase | undefined = phases[index + 1]
     const isOver = next !== undefined && next.startMs <= startMs
-    return phase.bills && phase.feesAhead && !isOver && phase.startMs < endMs
+    return phase.bills && billsAhead(phase) && !isOver && phase.startMs < endMs
   })
   return first === undefined ? null : Math.max(first.startMs, startMs)
+}
+
+function billsAhead({ feesAhead, addOns = [] }: NamedPhase): boolean {
+  return feesAhead || addOns.some((addOn) => addOn.feesAhead)
 }

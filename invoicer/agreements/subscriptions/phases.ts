@@ -1,3 +1,7 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { AddOn } from './add-ons.ts'
+import type { Quantities } from './quantities.ts'
+
 /** `trial`: served, not billed. `paused`: not served until it is resumed, and billed only where that was agreed. */
 export type PhaseKind = 'active' | 'trial' | 'paused'
 /** From its start until the next phase of the subscription begins, or the subscription ends. */
@@ -7,6 +11,10 @@ export type Phase = {
   kind: PhaseKind
   /** Whether its fees and usage are billed. */
   bills: boolean
+  /** Of charges that are priced by an agreed quantity, where it is not the default. */
+  quantities?: Quantities
+  /** Plans that it carries beside its own; left out: none. */
+  addOns?: readonly AddOn[]
 }
 /** All phases of a subscription in order, the first from its start: every time after that lies in exactly one. */
 export type Phases<P extends Phase = Phase> = readonly [P, ...P[]]
@@ -43,7 +51,21 @@ function merged<P extends Phase>(phases: readonly P[], first: P): Phases<P> {
 }
 
 function isAlike(a: Phase, b: Phase): boolean {
-  return a.planId === b.planId && a.kind === b.kind && a.bills === b.bills
+  return (
+    a.planId === b.planId &&
+    a.kind === b.kind &&
+    a.bills === b.bills &&
+    isDeepStrictEqual(a.quantities, b.quantities) &&
+    isSameAddOns(a.addOns ?? [], b.addOns ?? [])
+  )
+}
+
+/** They stand in the order of their ids. */
+function isSameAddOns(a: readonly AddOn[], b: readonly AddOn[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every(({ planId, quantity }, index) => planId === b[index]?.planId && quantity === b[index]?.quantity)
+  )
 }
 
 export function samePhases(a: Phases, b: Phases): boolean {

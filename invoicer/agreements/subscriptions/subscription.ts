@@ -1,10 +1,24 @@
 import type { Cadence } from '../../../schemas/time/period.ts'
+import type { AgreedTerms } from '../contracts/terms.ts'
 import type { Alignment } from '../plans/plan.ts'
+import type { NamedAddOn } from './add-ons.ts'
 import type { SubscriptionState } from './lifecycle.ts'
 import type { Phase, Phases } from './phases.ts'
+import type { Licences } from './quantities.ts'
 
-/** A phase, with key, version and periods of its plan, and whether that bills fees in advance. */
-export type NamedPhase = Phase & { planKey: string; planVersion: number; periods: Recurrence; feesAhead: boolean }
+/**
+ * A phase, with key, version and periods of its plan, and whether that bills fees in advance. `negotiated`: it is a private
+ * version, with prices of the customer's own. `licences`: what its plan asks quantities for; left out: nothing.
+ */
+export type NamedPhase = Omit<Phase, 'addOns'> & {
+  planKey: string
+  planVersion: number
+  periods: Recurrence
+  feesAhead: boolean
+  negotiated?: boolean
+  licences?: Licences
+  addOns?: readonly NamedAddOn[]
+}
 
 /** A customer on a plan, or one after the other, from a start to an optional end, all at whole minutes. */
 export type Subscription = {
@@ -25,6 +39,8 @@ export type Subscription = {
   /** The first period without an invoice; null after the last. */
   nextPeriod: StoredPeriod | null
   createdAtMs: number
+  /** What was negotiated as it was created; left out: nothing. */
+  agreed?: AgreedTerms
 }
 
 /** The boundaries of a period as they are stored with its subscription. */

@@ -1,9 +1,12 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
+import type { AgreedTerms } from '../contracts/terms.ts'
+import type { AddOn } from './add-ons.ts'
 import { feesDueMs } from './fees-due.ts'
 import { goesOn, type SubscriptionState } from './lifecycle.ts'
 import { isSameRecurrence, recurringLater } from './periods.ts'
 import type { Phases } from './phases.ts'
+import type { Licences } from './quantities.ts'
 import type { NamedPhase, Recurrence, Subscription, Terms } from './subscription.ts'
 
 type SubscriptionRow = {
@@ -14,7 +17,9 @@ type SubscriptionRow = {
   plan_key: string
   plan_version: number
   plan_fees_ahead: boolean
+  plan_negotiated: boolean
   plan_periods: Recurrence
+  plan_licences: Licences
   phases: NamedPhase[] | null
   state: SubscriptionState
   start_at: Date
@@ -24,6 +29,7 @@ type SubscriptionRow = {
   next_period_start: Date | null
   next_period_end: Date | null
   created_at: Date
+  agreed_terms: AgreedTerms | null
 }
 
 /** As `billsFeesAhead` says it, of a row of `plans`. */
@@ -31,15 +37,27 @@ export const feesAhead = (plan: string) => `(${plan}.fees = 'in_advance' AND EXI
     WHERE g.tenant_id = ${plan}.tenant_id AND g.plan_id = ${plan}.id AND g.meter IS NULL))`
 const periods = (plan: string) =>
   `jsonb_build_object('interval', ${plan}.period_interval, 'every', ${plan}.period_every, 'alignment', ${plan}.alignment)`
+const licences = (plan: string) => `(SELECT coalesce(jsonb_object_agg(g.key, g.quantity), '{}') FROM plan_charges g
+    WHERE g.tenant_id = ${plan}.tenant_id AND g.plan_id = ${plan}.id AND g.quantity IS NOT NULL)`
+/** What rating needs to know of a row of `subscription_phases` beside what all have. */
+export const phaseExtras = (phase: string) =>
+  `jsonb_strip_nulls(jsonb_build_object('quantities', ${phase}.quantities, 'addOns', ${phase}.add_ons))`
+/** What most phases have not: quantities that are asked for and agreed, and add-ons. */
+const extras = `jsonb_strip_nulls(jsonb_build_object('quantities', f.quantities, 'licences', ${licences('q')}, 'addOns', (
+    SELECT jsonb_agg(a.value || jsonb_build_object('planKey', o.key, 'planVersion', o.version, 'feesAhead', ${feesAhead('o')})
+      ORDER BY a.ordinality)
+    FROM jsonb_array_elements(f.add_ons) WITH ORDINALITY AS a
+    JOIN plans o ON o.tenant_id = f.tenant_id AND o.id = (a.value ->> 'planId')::uuid)))`
 const COLUMNS = `
   s.id, s.external_key, s.customer_id, s.plan_id, p.key AS plan_key, p.version AS plan_version, s.state, s.start_at, s.end_at,
   s.contract_end_at, s.fees_until, ${feesAhead('p')} AS plan_fees_ahead,
-  ${periods('p')} AS plan_periods, s.next_period_start, s.next_period_end, s.created_at,
+  p.base_plan_id IS NOT NULL AS plan_negotiated, s.agreed_terms,
+  ${licences('p')} AS plan_licences, ${periods('p')} AS plan_periods, s.next_period_start, s.next_period_end, s.created_at,
   CASE WHEN s.revision > 0 THEN (
     SELECT jsonb_agg(jsonb_build_object('startMs', (extract(epoch FROM f.start_at) * 1000)::bigint, 'planId', f.plan_id,
                                         'planKey', q.key, 'planVersion', q.version, 'feesAhead', ${feesAhead('q')},
-                                        'periods', ${periods('q')},
-                                        'kind', f.kind, 'bills', f.bills) ORDER BY f.start_at)
+                                        'periods', ${periods('q')}, 'negotiated', q.base_plan_id IS NOT NULL,
+                                        'kind', f.kind, 'bills', f.bills) || ${extras} ORDER BY f.start_at)
     FROM subscription_phases f JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = f.plan_id
     WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) END AS phases`
 const SUBSCRIPTION = `
@@ -54,8 +72,8 @@ export async function insertSubscription(
   const { rowCount } = await tx.query(
     `INSERT INTO subscriptions
        (tenant_id, id, external_key, customer_id, plan_id, state, start_at, end_at, next_period_start, next_period_end,
-        created_at, revision, fees_due_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        created_at, revision, fees_due_at, agreed_terms)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
      ON CONFLICT (tenant_id, external_key) DO NOTHING`,
     [
       subscription.id,
@@ -68,22 +86,29 @@ export async function insertSubscription(
       dateOrNull(subscription.nextPeriod?.startMs),
       dateOrNull(subscription.nextPeriod?.endMs),
       new Date(subscription.createdAtMs),
-      subscription.phases.length > 1 ? 1 : 0,
+      hasPhases(subscription) ? 1 : 0,
       dateOrNull(feesDueMs(subscription, false)),
+      subscription.agreed === undefined ? null : JSON.stringify(subscription.agreed),
     ],
   )
   if (rowCount !== 1) return false
-  if (subscription.phases.length > 1) await insertPhases(tx, subscription)
+  if (hasPhases(subscription)) await insertPhases(tx, subscription)
   return true
+}
+
+/** Whether its plan alone does not say what it is: of most that does. */
+function hasPhases({ phases: [first, ...later] }: Subscription): boolean {
+  return later.length > 0 || first.quantities !== undefined || first.addOns !== undefined
 }
 
 /** At the revision that it has by now. */
 async function insertPhases(tx: TenantTransaction, { id, phases }: Subscription): Promise<void> {
   const anchors = anchorsOf(phases)
   await tx.query(
-    `INSERT INTO subscription_phases (tenant_id, subscription_id, revision, start_at, plan_id, kind, bills, anchor_at)
+    `INSERT INTO subscription_phases (tenant_id, subscription_id, revision, start_at, plan_id, kind, bills, anchor_at, quantities, add_ons)
      SELECT s.tenant_id, s.id, s.revision, n.*
-     FROM subscriptions s, unnest($2::timestamptz[], $3::uuid[], $4::text[], $5::boolean[], $6::timestamptz[]) AS n WHERE s.id = $1`,
+     FROM subscriptions s, unnest($2::timestamptz[], $3::uuid[], $4::text[], $5::boolean[], $6::timestamptz[], $7::jsonb[],
+       $8::jsonb[]) AS n WHERE s.id = $1`,
     [
       id,
       phases.map(({ startMs }) => new Date(startMs)),
@@ -91,8 +116,14 @@ async function insertPhases(tx: TenantTransaction, { id, phases }: Subscription)
       phases.map(({ kind }) => kind),
       phases.map(({ bills }) => bills),
       anchors.map((ms) => new Date(ms)),
+      phases.map(({ quantities }) => (quantities === undefined ? null : JSON.stringify(quantities))),
+      phases.map(({ addOns }) => (addOns === undefined ? null : JSON.stringify(addOns.map(asStored)))),
     ],
   )
+}
+
+function asStored({ planId, quantity }: AddOn): AddOn {
+  return { planId, quantity }
 }
 
 /** From when on the periods of each phase recur. */
@@ -120,15 +151,18 @@ export async function findOverlap(
 ): Promise<{ externalKey: string; meter: string } | undefined> {
   const { rows } = await tx.query<{ external_key: string; meter: string }>(
     `WITH spans AS (
-       SELECT s.id, s.external_key, n.plan_id, n.start_at, least(n.end_at, s.end_at) AS end_at
+       SELECT s.id, s.external_key, u.plan_id, n.start_at, least(n.end_at, s.end_at) AS end_at
        FROM subscriptions s CROSS JOIN LATERAL (
-         SELECT s.plan_id, s.start_at,
+         SELECT s.plan_id, s.start_at, NULL::jsonb AS add_ons,
            (SELECT min(f.start_at) FROM subscription_phases f
             WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) AS end_at
          UNION ALL
-         SELECT f.plan_id, f.start_at, lead(f.start_at) OVER (ORDER BY f.start_at) FROM subscription_phases f
+         SELECT f.plan_id, f.start_at, f.add_ons, lead(f.start_at) OVER (ORDER BY f.start_at) FROM subscription_phases f
          WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision
-       ) AS n
+       ) AS n CROSS JOIN LATERAL (
+         SELECT n.plan_id
+         UNION ALL SELECT (a.value ->> 'planId')::uuid FROM jsonb_array_elements(n.add_ons) AS a
+       ) AS u
        WHERE s.customer_id = $1 AND coalesce(least(n.end_at, s.end_at) > n.start_at, true)
      )
      SELECT o.external_key, c.meter
@@ -260,6 +294,7 @@ function fromRow(row: SubscriptionRow): Subscription {
     feesUntilMs: row.fees_until?.getTime() ?? null,
     nextPeriod: nextStart && nextEnd && { startMs: nextStart.getTime(), endMs: nextEnd.getTime() },
     createdAtMs: row.created_at.getTime(),
+    ...(row.agreed_terms === null ? {} : { agreed: row.agreed_terms }),
   }
 }
 
@@ -270,10 +305,12 @@ function phasesOf({
   plan_key: planKey,
   plan_version: planVersion,
   plan_fees_ahead: feesAhead,
+  plan_negotiated: negotiated,
   plan_periods: periods,
+  plan_licences: licences,
   phases,
 }: SubscriptionRow): Phases<NamedPhase> {
-  const of = { planId, planKey, planVersion, feesAhead, periods }
+  const of = { planId, planKey, planVersion, feesAhead, periods, negotiated, licences }
   const first: NamedPhase = { startMs: start.getTime(), ...of, kind: 'active', bills: true }
   const [stored, ...rest] = phases ?? []
   if (stored === undefined) return [first]

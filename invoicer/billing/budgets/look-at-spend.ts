@@ -3,7 +3,7 @@ import type { Period } from '../../../schemas/time/period.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
 import type { DiscountsOf } from '../discounts/in-force.ts'
-import type { ToRate } from '../due.ts'
+import { payerIdOf, type ToRate } from '../due.ts'
 import { draftPreviews } from '../preview/draft-previews.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
 import { loadPlans } from '../run/billable-plans.ts'
@@ -65,10 +65,10 @@ async function lookAtSpend(deps: LookDeps, tenantId: TenantId, dueMs: number, ho
   if (watched.length === 0) return 0
   const planIds = watched.flatMap(({ subscription }) => planIdsOf(subscription))
   const planOf = await loadPlans(deps.transact, tenantId, new Map(), planIds)
-  const customerIds = watched.map(({ subscription }) => subscription.customerId)
+  const payerIds = watched.map(({ subscription }) => payerIdOf(subscription))
   const subscriptions = watched.map(({ subscription }) => subscription)
   const terms = await deps.transact(tenantId, async (tx) => ({
-    taxOf: await loadTaxes(tx, customerIds),
+    taxOf: await loadTaxes(tx, payerIds),
     discountsOf: await loadDiscounts(tx, subscriptions, null),
   }))
   const failures = new Map<string, unknown>()

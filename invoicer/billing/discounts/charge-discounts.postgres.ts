@@ -19,7 +19,8 @@ export async function listChargeDiscounts(
     percents: string[]
   }>(
     `SELECT n.place::integer AS place,
-       coalesce(sum(l.amount_minor) FILTER (WHERE l.discount_id IS NULL), 0) AS gross_minor,
+       coalesce(sum(l.amount_minor) FILTER (WHERE l.discount_id IS NULL
+         AND l.breakdown -> 0 ->> 'type' IS DISTINCT FROM 'progressive'), 0) AS gross_minor,
        coalesce(-sum(l.amount_minor) FILTER (WHERE c.percent IS NOT NULL), 0) AS percent_off,
        coalesce(-sum(l.amount_minor) FILTER (WHERE c.amount_minor IS NOT NULL), 0) AS amount_off,
        ARRAY(SELECT trim_scale(k.percent)::text FROM invoice_discounts a

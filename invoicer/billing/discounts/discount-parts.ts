@@ -29,8 +29,9 @@ export type DiscountableLine = { chargeKey: string; amountMinor: bigint; breakdo
  * What discounts take off the lines of an invoice, each off what the ones before it left: those of named charges, then
  * those of all lines; among each first percentages, then amounts; then by age. Each is rounded once, split over its lines
  * by largest remainder, and takes no line below 0, nor the invoice as it is without corrections; what is left of an amount
- * then is lost. Lines below 0 are never lowered. Corrections, of late usage and of fees that are given back, are left out
- * of all: what was off those is inside them. So what an invoice gives back may still take it below 0.
+ * then is lost. Lines below 0 are never lowered. Corrections, of late usage, of fees that are given back and of what
+ * progressive invoices billed, are left out of all: what was off those is inside them. So what an invoice gives back may
+ * still take it below 0.
  */
 export function discountParts(
   lines: readonly DiscountableLine[],
@@ -69,7 +70,7 @@ function lowers({ charges }: Pick<InvoiceDiscount, 'charges'>, line: Discountabl
 
 function isCorrection({ breakdown, amountMinor }: DiscountableLine): boolean {
   const type = breakdown[0]?.type
-  return type === 'adjustment' || (type === 'fee_difference' && amountMinor < 0n)
+  return type === 'adjustment' || type === 'progressive' || (type === 'fee_difference' && amountMinor < 0n)
 }
 
 function wantedMinor({ percent, amountMinor }: InvoiceDiscount, ofMinor: bigint, currency: string): bigint {

@@ -36,12 +36,13 @@ export function discounted(
 }
 
 function discountLine({ discount, lowers, amountMinor, entry }: DiscountPart, lowered: Line, name: string): Line {
-  const { planId, period, chargeKey, meter, tax, agreedAtMs, correctsOf } = lowered
+  const { planId, period, chargeKey, meter, tax, taxClass, agreedAtMs, correctsOf } = lowered
   return {
     ...{ planId, period, chargeKey, meter, usage: null, amountMinor: -amountMinor, breakdown: [entry] },
     description: `${name}: ${lowered.description}`,
     discount: { id: discount.id, lowers },
     ...(tax === undefined ? {} : { tax }),
+    ...(taxClass === undefined ? {} : { taxClass }),
     ...(agreedAtMs === undefined ? {} : { agreedAtMs }),
     ...(correctsOf === undefined ? {} : { correctsOf }),
   }

@@ -25,9 +25,11 @@ export const noDiscounts: DiscountsOf = () => []
 /**
  * When an invoice falls due, of a subscription each at another time: at the end of its period or, for fees of a period on an
  * invoice of their own, as the minute ends in which these are due. Null: it stands beside the periods and has no
- * discounts, because what it corrects has its own inside.
+ * discounts, because what it corrects has its own inside. A progressive one has those that the invoice of its period will
+ * have, so that they are the same cycle, and what it billed behind them comes off that one.
  */
-export function dueAtMs({ subscription, period, offCycle, claimsFees }: RatedInvoice): number | null {
+export function dueAtMs({ subscription, period, offCycle, claimsFees, progressive }: RatedInvoice): number | null {
+  if (progressive) return period.endMs
   if (claimsFees) return asMinuteEnds(subscription.feesDueMs ?? period.startMs)
   return offCycle ? null : period.endMs
 }

@@ -3,6 +3,7 @@ import { formatMoney } from '../../../schemas/money.ts'
 import { formatQuantity } from '../../../schemas/quantity.ts'
 import type { Invoice, InvoiceLine } from '../invoices/invoice.ts'
 import { taxAmounts } from '../tax/tax-amounts.ts'
+import { partsOfCode } from '../tax/tax-place.ts'
 import { loweredBy } from './coupon-steps.ts'
 import { explainLine, type LineToExplain } from './explain-line.ts'
 import type { ExplainNode } from './node.ts'
@@ -26,7 +27,7 @@ export function explainInvoiceLine(invoice: OpenedInvoice, index: number): Expla
   const opened = lineOf(invoice, index)
   const { line, recomputed } = opened
   const { currency } = invoice.invoice
-  const { zone } = invoice.subscription.terms
+  const zone = invoice.subscription?.terms.zone ?? 'UTC'
   const isRated = recomputed !== undefined && !(recomputed instanceof Problem)
   const tree = explainLine({
     ...{ description: line.description, amountMinor: line.amountMinor, currency, breakdown: line.breakdown },
@@ -54,10 +55,12 @@ function usageOf({ line, origin, cost }: OpenedLine): LineToExplain['usage'] {
 /** Beside the amount, or inside it. Where its own rounding gives another cent, the taxes were rounded together. */
 function taxNode({ tax, amountMinor, discount }: InvoiceLine, currency: string): ExplainNode | null {
   if (tax === null) return null
-  const { ratePercent, code, reason, inclusive } = tax
+  const { ratePercent, reason, inclusive } = tax
+  const { code, region, taxClass } = partsOfCode(tax.code)
+  const of = `${region === null ? '' : ` of region ${region}`}${taxClass === null ? '' : ` of class ${taxClass}`}`
   const input = formatMoney(amountMinor, currency)
   const share = inclusive ? `${ratePercent} ÷ (100 + ${ratePercent})` : `${ratePercent} ÷ 100`
-  const label = `Tax ${code}, ${reason}, ${inclusive ? 'inside the amount' : 'on top of the amount'}`
+  const label = `Tax ${code}${of}, ${reason}, ${inclusive ? 'inside the amount' : 'on top of the amount'}`
   const [alone] = taxAmounts([{ amountMinor, ratePercent, inclusive }], 'per_line')
   const together = discount
     ? `rounded together with line ${discount.lowers}: what is off its tax`

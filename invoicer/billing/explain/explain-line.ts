@@ -1,8 +1,10 @@
 import { currencyExponent, formatMoney, moneyAsQuantity, roundToMinorOfAnySize } from '../../../schemas/money.ts'
 import { parseSum, ZERO } from '../../../schemas/quantity.ts'
 import type { FeeDifferenceEntry } from '../fees/billed-fee.ts'
-import type { AdjustmentEntry, OneTimeEntry } from '../items/invoice-item.ts'
+import type { QuantityEntry } from '../fees/held-quantities.ts'
+import type { AdjustmentEntry, OneTimeEntry, PrepaidCreditEntry } from '../items/invoice-item.ts'
 import type { LineBreakdown, TrueUpEntry } from '../lines.ts'
+import type { ProgressEntry } from '../progressive/progress.ts'
 import { type Parts, type ProrationEntry, tierFlats } from '../proration.ts'
 import type { BoundEntry } from '../rating/breakdown.ts'
 import { lengthOf, type ProrationBasis, unusedMinor } from '../unused.ts'
@@ -40,11 +42,14 @@ export function explainLine(line: LineToExplain): ExplainNode {
 function chainOf(line: LineToExplain, first: LineBreakdown[number]): Chain {
   if (first.type === 'true_up') return trueUp(line, first)
   if (first.type === 'coupon') return couponSteps(first, line.currency)
+  if (first.type === 'progressive') return progressive(line, first)
   if (first.type === 'adjustment' || first.type === 'fee_difference') return adjustment(line, first)
+  if (first.type === 'prepaid_credit') return rounded(line, boughtCredit(first))
   return rounded(line, first.type === 'one_time' ? oneTime(first) : charged(line))
 }
 
 function charged(line: LineToExplain): Chain {
+  if (line.breakdown.some(({ type }) => type === 'quantity')) return byQuantity(line)
   const priced = price(line, counted(line))
   const others = line.breakdown.filter((entry) => !isModelEntry(entry))
   const isFlat = line.breakdown.some(({ type }) => type === 'flat')
@@ -58,6 +63,36 @@ function charged(line: LineToExplain): Chain {
   const whole = before.reduce((chain, entry) => otherStep(line, chain, entry), priced)
   const part = byDifference(whole, line.proration, line.currency)
   return after.reduce((chain, entry) => otherStep(line, chain, entry), part)
+}
+
+/** Of a fee that is priced by an agreed quantity, what each cost from when to when, added up. */
+function byQuantity(line: LineToExplain): Chain {
+  const runs = line.breakdown.flatMap((entry, at) => {
+    if (entry.type !== 'quantity') return []
+    const behind = line.breakdown.slice(at + 1)
+    const end = behind.findIndex(({ type }) => type === 'quantity')
+    return [{ entry, cost: costOfRun(line, entry, end < 0 ? behind : behind.slice(0, end)) }]
+  })
+  const parts = runs.map(({ entry: { quantity, start, end }, cost }): ExplainNode => {
+    const label = `Quantity ${quantity} from ${start} until before ${end}`
+    return { label, input: quantity, rule: 'step by step', output: cost.text, parts: cost.nodes }
+  })
+  const sum = runs.reduce((total, { cost }) => total.plus(cost.exact), ZERO)
+  const all = step(START, { label: 'Agreed quantities', rule: 'the sum of the parts', parts }, sum)
+  const bounds = line.breakdown.filter(({ type }) => type === 'maximum')
+  return bounds.reduce((chain, entry) => otherStep(line, chain, entry), all)
+}
+
+function costOfRun(line: LineToExplain, { quantity, start, end }: QuantityEntry, breakdown: LineBreakdown): Chain {
+  const { proration } = line
+  const times = { startMs: Date.parse(start), endMs: Date.parse(end) }
+  const run = { ...line, breakdown }
+  const priced = price(run, { nodes: [], exact: parseSum(quantity), text: quantity })
+  const bounds = breakdown.filter(({ type }) => type === 'discount')
+  const whole = bounds.reduce((chain, entry) => otherStep(run, chain, entry), priced)
+  const [cut] = breakdown.filter((entry) => entry.type === 'proration')
+  if (cut === undefined || proration === null) return rounded(line, cut ? prorated(run, whole, cut) : whole)
+  return byDifference(whole, { ...proration, parts: [{ ...proration.parts[0], ...times }] }, line.currency)
 }
 
 /** Of a line that nothing was counted for, one fee. */
@@ -184,12 +219,22 @@ function adjustment(line: LineToExplain, entry: AdjustmentEntry | FeeDifferenceE
   return step(difference, { label, rule }, left, entry.amount)
 }
 
+/** The charge stands on the invoice from its first unit on. */
+function progressive(line: LineToExplain, { billed, invoice_id: invoiceId }: ProgressEntry): Chain {
+  return less(line, { nodes: [], exact: ZERO, text: '0' }, `what invoice ${invoiceId} brought the charge to`, billed)
+}
+
 function oneTime({ amount, quantity, unit_amount: each }: OneTimeEntry): Chain {
   if (quantity === undefined || each === undefined) {
     return step(START, { label: 'One-time amount', rule: `1 × ${amount}` }, parseSum(amount))
   }
   const units = { nodes: [], exact: parseSum(quantity), text: quantity }
   return step(units, { label: 'Units', rule: `${quantity} × ${each}` }, units.exact.times(parseSum(each)))
+}
+
+function boughtCredit({ amount, purchase_id: purchase }: PrepaidCreditEntry): Chain {
+  const rule = `1 × ${amount}, paid by purchase ${purchase}; its sale is a liability, neither taxed nor revenue`
+  return step(START, { label: 'Prepaid credit', rule }, parseSum(amount))
 }
 
 function less({ currency }: LineToExplain, chain: Chain, what: string, amount: string): Chain {

@@ -13,7 +13,7 @@ import { readInvoice } from '../invoices/read-invoice.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
 import { loadPlans } from '../run/billable-plans.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
-import { planIdsOf } from '../shares.ts'
+import { planIdsIn, planIdsOf } from '../shares.ts'
 import type { MeteredUsage } from '../usage.ts'
 import type { LineUsage } from './line-usage.ts'
 import {
@@ -36,7 +36,8 @@ import {
 /** An invoice with all that its lines can be explained from. */
 export type OpenedInvoice = {
   invoice: Invoice
-  subscription: ToRate
+  /** Null: it belongs to none. */
+  subscription: ToRate | null
   lines: OpenedLine[]
   hasNumberBefore: boolean
   /** Discounts that its period has, as they were known when it was made. */
@@ -60,14 +61,13 @@ export async function openInvoice(transact: Transact, tenantId: TenantId, idOrNu
     if (others.length > 0) throw new Problem('invalid_request', 'Several invoices have this number: give an id.')
     // One that is not there is told as it is by its id.
     const invoice = await readInvoice(tx, id ?? idOrNumber)
-    const [subscription] = await listToRate(tx, [invoice.subscriptionId])
-    if (subscription === undefined) throw new Problem('not_found', 'There is no subscription to this invoice.')
+    const subscription = await subscriptionOf(tx, invoice)
     const origins = await lineOrigins(tx, invoice.id)
-    const discounts = await discountsOfPeriod(tx, invoice)
+    const discounts = await discountsOfPeriod(tx, invoice, subscription)
     return { invoice, subscription, origins, discounts, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
   })
   const { invoice, subscription, origins } = found
-  const planIds = [...planIdsOf(subscription), ...origins.flatMap(plansOf)]
+  const planIds = [...(subscription === null ? [] : planIdsOf(subscription)), ...origins.flatMap(plansOf)]
   const planOf = await loadPlans(transact, tenantId, new Map(), planIds)
   const lines = invoice.lines.flatMap((line) => {
     const origin = origins.find(({ index }) => index === line.index)
@@ -76,16 +76,27 @@ export async function openInvoice(transact: Transact, tenantId: TenantId, idOrNu
   return { invoice, subscription, lines, hasNumberBefore: found.hasNumberBefore, discounts: found.discounts }
 }
 
-function plansOf({ planId, fee }: LineOrigin): string[] {
-  return [planId, ...(fee?.phases ?? []).map((phase) => phase.planId)]
+async function subscriptionOf(tx: TenantTransaction, { subscriptionId }: Invoice): Promise<ToRate | null> {
+  if (subscriptionId === null) return null
+  const [subscription] = await listToRate(tx, [subscriptionId])
+  if (subscription === undefined) throw new Problem('not_found', 'There is no subscription to this invoice.')
+  return subscription
+}
+
+function plansOf({ planId, fee, progressive }: LineOrigin): string[] {
+  return [...(planId === null ? [] : [planId]), ...planIdsIn(fee?.phases ?? progressive?.phases ?? [])]
 }
 
 /** By what was known to its run. An invoice beside the periods has none, unless it bills fees in advance. */
-async function discountsOfPeriod(tx: TenantTransaction, invoice: Invoice): Promise<DueDiscount[]> {
-  const { id, subscriptionId, customer } = invoice
+async function discountsOfPeriod(
+  tx: TenantTransaction,
+  invoice: Invoice,
+  subscription: ToRate | null,
+): Promise<DueDiscount[]> {
+  const { id } = invoice
+  if (subscription === null) return []
   const atMs = invoice.offCycle ? await dueAtOf(tx, id) : invoice.periodEndMs
   if (atMs === null) return []
-  const subscription = { id: subscriptionId, customerId: customer.id }
   const discountsOf = await loadDiscounts(tx, [subscription], await runKnewBefore(tx, id))
   return inForce(discountsOf(subscription), atMs, [])
 }
@@ -99,17 +110,20 @@ export function lineOf({ lines }: OpenedInvoice, index: number): OpenedLine {
 
 function openLine(
   invoice: Invoice,
-  subscription: ToRate,
+  subscription: ToRate | null,
   line: InvoiceLine,
   origin: LineOrigin,
   planOf: PlanOf,
 ): OpenedLine {
   const cost = costOf(invoice, line, origin)
-  if (cost === undefined) return { line, origin, cost, recomputed: undefined, asked: undefined }
+  if (cost === undefined || subscription === null) {
+    return { line, origin, cost: undefined, recomputed: undefined, asked: undefined }
+  }
   const { subjects } = subscription
   const billed = { startMs: origin.billedStartMs, endMs: origin.billedEndMs }
-  // Fees in advance were billed by the phases of then: what was changed since is settled by a later invoice.
-  const ofThen = origin.fee === null ? subscription : withPhases(subscription, origin.fee.phases)
+  // Fees in advance, and progressive invoices, were billed by the phases of then: what was changed since is settled by a later invoice.
+  const phases = origin.fee ?? origin.progressive
+  const ofThen = phases === null ? subscription : withPhases(subscription, phases.phases)
   const recomputed = recompute(cost, ofThen, possiblePeriods(ofThen.terms, billed), planOf)
   const { meter, periodStartMs: startMs, periodEndMs: endMs } = line
   const isKnown = recomputed !== undefined && !(recomputed instanceof Problem)
@@ -132,7 +146,8 @@ function withPhases(subscription: ToRate, phases: readonly PhaseThen[] | null): 
 function costOf(invoice: Invoice, line: InvoiceLine, { planId }: LineOrigin): StoredCost | undefined {
   const { chargeKey, periodStartMs: startMs, amountMinor, breakdown } = line
   const [first, ...rest] = breakdown
-  if (first?.type === 'one_time' || first?.type === 'coupon') return undefined
+  if (planId === null || first?.type === 'one_time' || first?.type === 'coupon') return undefined
+  if (first?.type === 'progressive') return undefined
   const of = { planId, chargeKey, startMs }
   if (first?.type === 'adjustment') return { ...of, ...costOfAdjustment(first, rest, invoice.currency) }
   if (first?.type === 'fee_difference') return { ...of, ...costOfFee(first, rest, invoice.currency) }

@@ -73,12 +73,12 @@ function rateAgain(stored: StoredCost, subscription: ToRate, period: Period, pla
   const portion = portions.find(({ plan, parts: [first] }) => plan.id === planId && first.startMs === startMs)
   const charge = portion?.plan.charges.find(({ key }) => key === chargeKey)
   if (portion === undefined || charge === undefined || (charge.meter === null) !== (usage === null)) return undefined
-  const { plan, parts } = portion
+  const { plan, parts, held } = portion
   const usageOf = () => {
     if (usage === null) throw new Error(`Charge ${chargeKey} has a meter, and its line no usage.`)
     return usage
   }
-  const share = { plan: { ...plan, charges: [charge] }, parts, usageOf, zone: subscription.terms.zone }
+  const share = { plan: { ...plan, charges: [charge] }, parts, held, usageOf, zone: subscription.terms.zone }
   const lines = [...draftShares([share]).lines, ...linesAhead([share])].filter((line) => isWanted(line, stored))
   if (lines.length === 0) return undefined
   const amountMinor = lines.reduce((sum, line) => sum + line.amountMinor, 0n)

@@ -1,15 +1,17 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Phase } from '../../agreements/subscriptions/phases.ts'
 import type { Recurrence } from '../../agreements/subscriptions/subscription.ts'
+import { phaseExtras } from '../../agreements/subscriptions/subscriptions.postgres.ts'
 import { idOrNull } from '../../transaction.ts'
 import { listChargeDiscounts } from '../discounts/charge-discounts.postgres.ts'
 import type { ChargeDiscounts } from '../discounts/charge-discounts.ts'
+import { type ProgressThen, progressBefore, progressThen } from './progress-origins.postgres.ts'
 
 /** What an invoice's line was made from, beside what the invoice itself says. */
 export type LineOrigin = {
   index: number
-  /** Whose charge it is. */
-  planId: string
+  /** Whose charge it is; null: no plan made it. */
+  planId: string | null
   aggregation: string | null
   /** Of an adjustment: what discounts took off the charge on the invoice that billed its period; null: nothing. */
   discounts: ChargeDiscounts | null
@@ -19,6 +21,8 @@ export type LineOrigin = {
   seal: Seal | null
   /** Of a fee that was billed in advance, or given back: the phases by which it was; null: there were none. */
   fee: { phases: readonly PhaseThen[] | null; discountMinor: bigint } | null
+  /** Of a line of a progressive invoice: the phases by which that billed; null: it is none of those. */
+  progressive: ProgressThen | null
   /** What the charge's lines and adjustments before it had billed of its period; the line itself is not in it. */
   billedMinor: bigint
 }
@@ -26,7 +30,7 @@ export type PhaseThen = Phase & { periods: Recurrence }
 export type Seal = { id: string; knownBeforeMs: number; eventCount: number; digest: string }
 type LineOriginRow = {
   line_index: number
-  plan_id: string
+  plan_id: string | null
   aggregation: string | null
   billed_start: Date
   billed_end: Date
@@ -67,7 +71,8 @@ export async function lineOrigins(tx: TenantTransaction, invoiceId: string): Pro
        f.invoice_id IS NOT NULL AS is_fee,
        (SELECT jsonb_agg(jsonb_build_object('startMs', (extract(epoch FROM h.start_at) * 1000)::bigint,
           'planId', h.plan_id, 'kind', h.kind, 'bills', h.bills, 'periods', jsonb_build_object(
-            'interval', q.period_interval, 'every', q.period_every, 'alignment', q.alignment)) ORDER BY h.start_at)
+            'interval', q.period_interval, 'every', q.period_every, 'alignment', q.alignment))
+          || ${phaseExtras('h')} ORDER BY h.start_at)
         FROM subscription_phases h JOIN plans q ON q.tenant_id = h.tenant_id AND q.id = h.plan_id
         WHERE h.tenant_id = f.tenant_id AND h.subscription_id = f.subscription_id AND h.revision = f.revision
        ) AS fee_phases, e.discount_minor AS fee_discount_minor,
@@ -92,6 +97,7 @@ export async function lineOrigins(tx: TenantTransaction, invoiceId: string): Pro
        SELECT sum(x.amount_minor) AS lines_minor FROM invoice_lines x
        WHERE x.tenant_id = l.tenant_id AND x.invoice_id = o.id AND x.charge_key = l.charge_key
          AND x.meter = l.meter AND x.period_start = l.period_start
+         AND x.breakdown -> 0 ->> 'type' IS DISTINCT FROM 'progressive'
      ) AS b ON true
      LEFT JOIN LATERAL (
        SELECT sum(x.amount_minor) AS adjusted_minor FROM usage_adjustments x
@@ -121,10 +127,17 @@ export async function lineOrigins(tx: TenantTransaction, invoiceId: string): Pro
     return { invoiceId, chargeKey, meter, startMs: start.getTime() }
   })
   const discounts = await listChargeDiscounts(tx, places)
-  return rows.map((row, index) => originFromRow(row, discounts[index] ?? null))
+  const [progressive, billedBefore] = [await progressThen(tx, invoiceId), await progressBefore(tx, invoiceId)]
+  return rows.map((row, index) => {
+    const billedMinor = billedBefore.get(row.line_index) ?? BigInt(row.billed_minor)
+    return { ...originFromRow(row, discounts[index] ?? null), progressive, billedMinor }
+  })
 }
 
-function originFromRow(row: LineOriginRow, discounts: ChargeDiscounts | null): LineOrigin {
+function originFromRow(
+  row: LineOriginRow,
+  discounts: ChargeDiscounts | null,
+): Omit<LineOrigin, 'progressive' | 'billedMinor'> {
   return {
     index: row.line_index,
     discounts,
@@ -142,7 +155,6 @@ function originFromRow(row: LineOriginRow, discounts: ChargeDiscounts | null): L
             eventCount: Number(row.event_count),
             digest: row.digest,
           },
-    billedMinor: BigInt(row.billed_minor),
   }
 }
 

@@ -44,11 +44,32 @@ export type VerifyDeps = { transact: Transact; usage: UsageReader; events: Event
 export async function verifyInvoice(deps: VerifyDeps, tenantId: TenantId, idOrNumber: string): Promise<Verification> {
   const opened = await openInvoice(deps.transact, tenantId, idOrNumber)
   const checked = { lines: 0, events: 0, seals: 0 }
+  const seals = new Map<string, Seal>()
+  let difference = await inInvoice(deps, tenantId, opened, checked, seals)
+  for (const seal of seals.values()) difference ??= await inSeal(deps, tenantId, seal, checked)
+  return { invoice: opened.invoice, difference, checked }
+}
+
+/** Parts come first, each by itself as it was billed; places are those on the invoice that gathered them. */
+async function inInvoice(
+  deps: VerifyDeps,
+  tenantId: TenantId,
+  opened: OpenedInvoice,
+  checked: Checked,
+  seals: Map<string, Seal>,
+): Promise<Difference | undefined> {
+  for (const { invoiceId, firstLine } of opened.invoice.parts) {
+    const part = await openInvoice(deps.transact, tenantId, invoiceId)
+    const difference = await inInvoice(deps, tenantId, part, checked, seals)
+    if (difference === undefined) continue
+    return { ...difference, line: difference.line === null ? null : firstLine + difference.line }
+  }
   for (const check of checks(deps, tenantId, opened, checked)) {
     const difference = await check
-    if (difference !== undefined) return { invoice: opened.invoice, difference, checked }
+    if (difference !== undefined) return difference
   }
-  return { invoice: opened.invoice, difference: undefined, checked }
+  for (const { seal } of opened.lines.map(({ origin }) => origin)) if (seal !== null) seals.set(seal.id, seal)
+  return undefined
 }
 
 type Checked = Verification['checked']
@@ -68,13 +89,14 @@ function* checks(
     yield inItem(line, invoice.currency)
     checked.lines += 1
   }
-  yield inDiscounts(opened)
-  yield inTaxes(invoice)
+  // What was gathered has the discounts and taxes of its parts, each rounded for itself.
+  if (invoice.parts.length === 0) {
+    yield inDiscounts(opened)
+    yield inTaxes(invoice)
+  }
   yield inTotals(invoice)
   yield inNumber(opened)
   yield inRollups(deps, tenantId, lines)
-  const seals = new Map(lines.flatMap(({ origin: { seal } }) => (seal === null ? [] : [[seal.id, seal] as const])))
-  for (const seal of seals.values()) yield inSeal(deps, tenantId, seal, checked)
 }
 
 async function inEvents(
@@ -158,11 +180,13 @@ function inItem({ line, origin, cost }: OpenedLine, currency: string): Differenc
     if (entry?.type === 'one_time' && entry.quantity !== undefined && entry.unit_amount !== undefined) {
       return roundToMinor(parseQuantity(entry.quantity).times(parseQuantity(entry.unit_amount)), currency)
     }
-    if (entry?.type === 'one_time') return roundToMinor(parseQuantity(entry.amount), currency)
+    if (entry?.type === 'one_time' || entry?.type === 'prepaid_credit')
+      return roundToMinor(parseQuantity(entry.amount), currency)
     if (entry?.type === 'fee_difference' && cost !== undefined) {
       const unpaidMinor = discountGivenBack(cost.amountMinor, origin.billedMinor, origin.fee?.discountMinor ?? 0n)
       return cost.amountMinor - origin.billedMinor + unpaidMinor
     }
+    if (entry?.type === 'progressive') return -origin.billedMinor
     if (entry?.type !== 'adjustment' || cost === undefined) return line.amountMinor
     const offMinor = origin.discounts === null ? 0n : offNow(origin.discounts, cost.amountMinor, currency)
     const differenceMinor = cost.amountMinor - offMinor - origin.billedMinor
@@ -203,10 +227,12 @@ function inTaxes({ lines, currency }: Invoice): Difference | undefined {
   return { where: 'tax', line: different.index, what: 'tax', expected: expected ?? '', found: found ?? '' }
 }
 
-/** A tax inside an amount is no part of the subtotal. */
+/** A tax inside an amount is no part of the subtotal; nothing is due of what is part of another invoice. */
 function inTotals(invoice: Invoice): Difference | undefined {
   const { lines, subtotalMinor, taxMinor, totalMinor, currency } = invoice
   const { creditMinor, balanceMinor, carriedInMinor, carriedOutMinor, amountDueMinor } = invoice
+  const dueMinor = totalMinor - creditMinor - balanceMinor + carriedInMinor - carriedOutMinor
+  const isPart = invoice.state === 'part' || invoice.partOf !== null
   const taxes = lines.flatMap(({ tax }) => tax ?? [])
   const sumOf = (minors: readonly bigint[]) => minors.reduce((sum, minor) => sum + minor, 0n)
   const insideMinor = sumOf(taxes.filter(({ inclusive }) => inclusive).map(({ amountMinor }) => amountMinor))
@@ -215,7 +241,7 @@ function inTotals(invoice: Invoice): Difference | undefined {
     ['total', 'subtotal', linesMinor, subtotalMinor],
     ['tax', 'tax', sumOf(taxes.map(({ amountMinor }) => amountMinor)), taxMinor],
     ['total', 'total', linesMinor + taxMinor, totalMinor],
-    ['total', 'amount due', totalMinor - creditMinor - balanceMinor + carriedInMinor - carriedOutMinor, amountDueMinor],
+    ['total', 'amount due', isPart ? 0n : dueMinor, amountDueMinor],
   ] as const
   for (const [where, what, expected, found] of sums) {
     if (expected === found) continue

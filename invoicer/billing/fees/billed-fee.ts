@@ -1,3 +1,4 @@
+import type { OncePaid } from '../former-payer.ts'
 import type { LineTerms } from '../tax/tax.ts'
 import type { Span } from '../unused.ts'
 
@@ -22,7 +23,7 @@ export type BilledFee = {
   tax: LineTerms | null
   /** The legal entity that billed it, if one did. */
   sellerId: string | null
-}
+} & OncePaid
 
 /**
  * A fee as it is now, less what was billed of it in advance, in major units: `amount` = `now` − `billed`. Of what is given

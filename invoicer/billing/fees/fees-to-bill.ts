@@ -1,4 +1,5 @@
 import { allocate, formatMoney } from '../../../schemas/money.ts'
+import { checkSamePayer } from '../former-payer.ts'
 import type { Line } from '../lines.ts'
 import type { Span } from '../unused.ts'
 import type { BilledFee } from './billed-fee.ts'
@@ -7,6 +8,7 @@ import type { BilledFee } from './billed-fee.ts'
  * The difference rule: fees of a period as they are now − Σ billed of them, charge by charge, whatever changed in between
  * and in whatever order. By the arithmetic of unused(t) that is −unused(t) of a plan that was left at t, and unused(t) of the
  * one that was taken. A difference keeps the terms by which was taxed what it corrects.
+ * @throws Problem illegal_state for a difference to what somebody was issued who does not pay any more.
  */
 export function feesToBill(
   fees: readonly Line[],
@@ -39,6 +41,7 @@ function difference(
   const amountMinor = nowMinor - billedMinor + unpaidMinor
   // Nothing of it was paid.
   if (amountMinor === 0n) return []
+  checkSamePayer(before, 'A fee in advance')
   const money = (minor: bigint) => formatMoney(minor, currency)
   const entry = {
     ...{ type: 'fee_difference' as const, billed: money(billedMinor) },

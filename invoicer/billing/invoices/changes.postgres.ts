@@ -1,13 +1,16 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { idArray } from '../../array-text.ts'
 import { idOrNull } from '../../transaction.ts'
 import type { InvoiceChange, InvoiceState } from './lifecycle.ts'
 
-/** An issued invoice as whoever changes it finds it: locked, and its subscription too. */
+/** An issued invoice as whoever changes it finds it: locked, and its subscription too, if it has one. */
 export type LockedInvoice = {
   id: string
   state: InvoiceState
   customerId: string
-  subscriptionId: string
+  subscriptionId: string | null
+  /** The invoice into which it was gathered; null: none, or not yet where it is a part. */
+  partOf: string | null
   currency: string
   offCycle: boolean
   periodStartMs: number
@@ -30,15 +33,20 @@ export type AskedChange = { change: Exclude<InvoiceChange, 'pay'>; reason: strin
 export async function lockInvoice(tx: TenantTransaction, id: string): Promise<LockedInvoice | undefined> {
   if (idOrNull(id) === null) return undefined
   await tx.query(
-    `SELECT FROM subscriptions s WHERE s.id = (SELECT i.subscription_id FROM invoices i WHERE i.id = $1)
-     FOR NO KEY UPDATE`,
+    `SELECT FROM subscriptions s WHERE s.id IN (
+       SELECT i.subscription_id FROM invoices i WHERE i.id = $1
+       UNION ALL
+       SELECT i.subscription_id FROM invoice_parts q JOIN invoices i ON i.tenant_id = q.tenant_id AND i.id = q.invoice_id
+       WHERE q.consolidated_id = $1)
+     ORDER BY s.id FOR NO KEY UPDATE`,
     [id],
   )
   const { rows } = await tx.query<{
     id: string
     state: InvoiceState
     customer_id: string
-    subscription_id: string
+    subscription_id: string | null
+    part_of: string | null
     currency: string
     off_cycle: boolean
     period_start: Date
@@ -51,6 +59,7 @@ export async function lockInvoice(tx: TenantTransaction, id: string): Promise<Lo
     settled_minor: string
   }>(
     `SELECT id, state, customer_id, subscription_id, currency, off_cycle, period_start, period_end, total_minor,
+       (SELECT q.consolidated_id FROM invoice_parts q WHERE q.invoice_id = invoices.id) AS part_of,
        balance_minor, carried_out_minor, credited_minor, amount_due_minor, settled_minor
      FROM invoices WHERE id = $1 AND state <> 'draft' FOR NO KEY UPDATE`,
     [id],
@@ -60,6 +69,7 @@ export async function lockInvoice(tx: TenantTransaction, id: string): Promise<Lo
     state: row.state,
     customerId: row.customer_id,
     subscriptionId: row.subscription_id,
+    partOf: row.part_of,
     currency: row.currency,
     offCycle: row.off_cycle,
     periodStartMs: row.period_start.getTime(),
@@ -111,12 +121,15 @@ export async function hasAdjustments(tx: TenantTransaction, invoiceId: string): 
   return rowCount === 1
 }
 
-/** Behind `lockInvoice`: its usage counts as billed no more, and what waited for it waits again. */
-export async function markVoid(tx: TenantTransaction, invoiceId: string, atMs: number): Promise<void> {
-  await tx.query('UPDATE billed_usage SET void_invoice_id = invoice_id WHERE invoice_id = $1', [invoiceId])
-  await tx.query('UPDATE invoice_items SET invoice_id = NULL, line_index = NULL WHERE invoice_id = $1', [invoiceId])
-  await tx.query("UPDATE invoices SET state = 'void', voided_at = $2, paid_at = NULL WHERE id = $1", [
-    invoiceId,
+/** Behind `lockInvoice`, of an invoice and its parts: their usage counts as billed no more, and what waited waits again. */
+export async function markVoid(tx: TenantTransaction, invoiceIds: readonly string[], atMs: number): Promise<void> {
+  const ids = idArray(invoiceIds)
+  await tx.query('UPDATE billed_usage SET void_invoice_id = invoice_id WHERE invoice_id = ANY ($1::uuid[])', [ids])
+  await tx.query('UPDATE invoice_items SET invoice_id = NULL, line_index = NULL WHERE invoice_id = ANY ($1::uuid[])', [
+    ids,
+  ])
+  await tx.query("UPDATE invoices SET state = 'void', voided_at = $2, paid_at = NULL WHERE id = ANY ($1::uuid[])", [
+    ids,
     new Date(atMs),
   ])
 }

@@ -1,4 +1,5 @@
 import type { InvoiceTexts } from '../../agreements/invoice-settings/texts.ts'
+import type { InvoicePart } from '../consolidated/part.ts'
 import type { Counted } from '../counted.ts'
 import type { LineBreakdown } from '../lines.ts'
 import type { LineTax } from '../tax/tax.ts'
@@ -12,10 +13,13 @@ export type InvoiceLine = {
   meter: string | null
   periodStartMs: number
   periodEndMs: number
-  /** Whose charge it is, which need not be the plan of the invoice; of a one-time item that one. */
-  planKey: string
-  planVersion: number
-  planHash: string
+  /**
+   * Whose charge it is, which need not be the plan of the invoice; of a one-time item that one. Null: no plan made it, and
+   * the invoice has none.
+   */
+  planKey: string | null
+  planVersion: number | null
+  planHash: string | null
   amountMinor: bigint
   breakdown: LineBreakdown
   usage: { quantity: string; events: number; digest: string; sealId: string; counted: Counted | null } | null
@@ -35,11 +39,19 @@ export type Invoice = {
   state: InvoiceState
   /** The key of who issued it; null: the tenant itself. */
   legalEntity: string | null
+  /** Who pays it. */
   customer: { id: string; externalKey: string }
-  subscriptionId: string
-  planKey: string
-  planVersion: number
-  planHash: string
+  /** Whose subscription it is, where that is somebody else. */
+  onBehalfOf: { id: string; externalKey: string } | null
+  /** What was gathered into it, in the order of its lines; empty: it has its lines itself. */
+  parts: InvoicePart[]
+  /** The invoice of which it is a part: that one is to be paid, credited or voided. */
+  partOf: string | null
+  /** Null: it belongs to no subscription, and has no plan of its own. */
+  subscriptionId: string | null
+  planKey: string | null
+  planVersion: number | null
+  planHash: string | null
   currency: string
   /** It bills no usage of its period: what waited, of others, or fees that were due before its end. */
   offCycle: boolean
@@ -71,7 +83,8 @@ export type Invoice = {
   replacesId: string | null
   replacedById: string | null
   texts: InvoiceTexts
-  billingRunId: string
+  /** Null: no run made it. */
+  billingRunId: string | null
 }
 
 /** Gapless per tenant or, with a prefix, per legal entity; the text grows past a million, the number decides. */

@@ -2,6 +2,7 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import { formatQuantity } from '../../../schemas/quantity.ts'
 import { idArray, plainArray, sparseArray, textArray, timeArray } from '../../array-text.ts'
 import { countedIn } from '../counted.ts'
+import { payerIdOf } from '../due.ts'
 import type { Line } from '../lines.ts'
 import type { LineTax } from '../tax/tax.ts'
 import type { MeteredUsage } from '../usage.ts'
@@ -25,13 +26,15 @@ export type Advance = {
  */
 export async function claimSubscriptions(tx: TenantTransaction, advances: readonly Advance[]): Promise<Set<string>> {
   const { rows } = await tx.query<{ id: string }>(
-    `WITH claimed AS (
-       SELECT s.id, n.next_start, n.next_end, n.fees_due
+    `WITH locked AS (
+       SELECT s.id, s.next_period_start, s.revision, s.fees_due_at FROM subscriptions s
+       WHERE s.tenant_id = app_tenant() AND s.id = ANY ($1::uuid[]) ORDER BY s.id FOR NO KEY UPDATE
+     ), claimed AS (
+       SELECT l.id, n.next_start, n.next_end, n.fees_due
        FROM unnest($1::uuid[], $2::timestamptz[], $3::integer[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
          $7::timestamptz[]) AS n (id, from_start, revision, next_start, next_end, from_fees, fees_due)
-       JOIN subscriptions s ON s.tenant_id = app_tenant() AND s.id = n.id AND s.next_period_start = n.from_start
-         AND s.revision = n.revision AND s.fees_due_at IS NOT DISTINCT FROM n.from_fees
-       ORDER BY s.id FOR NO KEY UPDATE OF s
+       JOIN locked l ON l.id = n.id AND l.next_period_start = n.from_start AND l.revision = n.revision
+         AND l.fees_due_at IS NOT DISTINCT FROM n.from_fees
      )
      UPDATE subscriptions s SET next_period_start = c.next_start, next_period_end = c.next_end, fees_due_at = c.fees_due,
        state = CASE WHEN c.next_start IS NULL THEN 'ended' ELSE s.state END,
@@ -221,7 +224,7 @@ export async function insertNumbered(
       new Date(atMs),
       idArray(invoices.map((invoice) => invoice.id)),
       idArray(invoices.map((invoice) => invoice.subscription.id)),
-      idArray(invoices.map((invoice) => invoice.subscription.customerId)),
+      idArray(invoices.map((invoice) => payerIdOf(invoice.subscription))),
       idArray(invoices.map((invoice) => invoice.plan.id)),
       textArray(invoices.map((invoice) => invoice.plan.currency)),
       timeArray(invoices.map((invoice) => invoice.period.startMs)),

@@ -3,9 +3,10 @@ import { Problem } from '../../../schemas/http/problem.ts'
 /**
  * `finalised`: issued, and due. `paid`: nothing is due any more; an invoice of nothing counts as paid. `void`: it never
  * was, but its number stays. `uncollectible`: nobody expects it to be paid any more; it may be all the same. `suppressed`:
- * it billed nothing, has no number and is shown to nobody, but its period counts as billed.
+ * it billed nothing, has no number and is shown to nobody, but its period counts as billed. `part`: it is gathered into one
+ * invoice for its payer, or waits for that within its run; what is done is done to that one, and void they are together.
  */
-export const INVOICE_STATES = ['finalised', 'paid', 'void', 'uncollectible', 'suppressed'] as const
+export const INVOICE_STATES = ['finalised', 'paid', 'void', 'uncollectible', 'suppressed', 'part'] as const
 export type InvoiceState = (typeof INVOICE_STATES)[number]
 /** `reissue`: void, and the next run bills its period again. */
 export const INVOICE_CHANGES = ['pay', 'void', 'reissue', 'write_off'] as const
@@ -21,6 +22,7 @@ export const INVOICE_TRANSITIONS: Readonly<
   void: { reissue: 'void' },
   uncollectible: { pay: 'paid', void: 'void', reissue: 'void' },
   suppressed: { void: 'void', reissue: 'void' },
+  part: {},
 }
 
 const REFUSED: Readonly<Record<InvoiceChange, string>> = {

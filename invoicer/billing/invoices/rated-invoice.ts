@@ -16,6 +16,8 @@ export type RatedInvoice = {
   discounts?: readonly AppliedDiscount[]
   /** An invoice of its own for what waited, or for fees that are due, beside the periods of its subscription. */
   offCycle?: true
+  /** It bills what a period came to so far, inside of it: beside the periods, and as whoever rated its subscription found it. */
+  progressive?: true
   /** It bills the fees of the period that are due before it is over: `next` is that period, and its claim is that of the
    * subscription, as of invoices of periods. */
   claimsFees?: true

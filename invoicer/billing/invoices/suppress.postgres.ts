@@ -1,5 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idArray, plainArray, textArray, timeArray } from '../../array-text.ts'
+import { payerIdOf } from '../due.ts'
 import type { NewInvoice } from './rated-invoice.ts'
 
 /** Nothing is billed: not lines that make up for each other, which somebody may ask about. */
@@ -29,7 +30,7 @@ export async function insertSuppressed(
       new Date(atMs),
       idArray(invoices.map((invoice) => invoice.id)),
       idArray(invoices.map((invoice) => invoice.subscription.id)),
-      idArray(invoices.map((invoice) => invoice.subscription.customerId)),
+      idArray(invoices.map((invoice) => payerIdOf(invoice.subscription))),
       idArray(invoices.map((invoice) => invoice.plan.id)),
       textArray(invoices.map((invoice) => invoice.plan.currency)),
       timeArray(invoices.map((invoice) => invoice.period.startMs)),

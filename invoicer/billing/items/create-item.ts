@@ -8,6 +8,7 @@ import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import type { OneTimeEntry, OneTimeItem } from './invoice-item.ts'
 import { findItemByKey, insertItem } from './items.postgres.ts'
+import { soldOnce } from './sold-once.ts'
 
 /**
  * A customer, a subscription of it, or both, by id or external key. Either an amount or a quantity and what a unit
@@ -17,11 +18,16 @@ export type CreateItem = {
   externalKey: string
   customer: string | null
   subscription: string | null
-  description: string
+  /** Null, where it names a product: as that is called. */
+  description: string | null
+  /** By id or key: what a unit costs says its one-time price, in place of an amount. */
+  product?: string | null
   currency: string | null
   amount: string | null
   quantity: string | null
   unitAmount: string | null
+  /** Left out: none. */
+  taxClass?: string | null
 }
 
 /**
@@ -35,34 +41,62 @@ export async function createItem(
   input: CreateItem,
   means: Means,
 ): Promise<{ item: OneTimeItem; created: boolean }> {
-  const { customer, subscriptionId } = await payerOf(tx, input)
-  const { currency } = customer
-  if (input.currency !== null && input.currency !== currency) {
-    throw invalid({ path: 'currency', message: `The customer pays in ${currency}.` })
-  }
-  const { externalKey, description } = input
-  const item: OneTimeItem = {
-    ...{ id: means.newId(), externalKey, customerId: customer.id, subscriptionId, description, currency },
-    ...pricedFrom(input, currency),
-    createdAtMs: means.now(),
-    invoiceId: null,
-    state: 'pending',
-  }
+  const payer = await payerOf(tx, input)
+  const item = await itemFrom(tx, input, payer, means)
   if (!(await insertItem(tx, item, [entryOf(item)]))) {
-    const stored = await findItemByKey(tx, externalKey)
-    if (stored === undefined || !isAlike(stored, item)) {
-      throw new Problem('conflict', `Item ${JSON.stringify(externalKey)} exists with other content.`)
-    }
-    return { item: stored, created: false }
+    return { item: await storedItem(tx, item, () => itemFrom(tx, input, payer, means)), created: false }
   }
+  const { currency, description, subscriptionId } = item
   const data = { item_id: item.id, amount: formatMoney(item.amountMinor, currency), currency, description }
-  const subjects = { customerId: customer.id, ...(subscriptionId === null ? {} : { subscriptionId }) }
+  const subjects = { customerId: item.customerId, ...(subscriptionId === null ? {} : { subscriptionId }) }
   await insertBillingEvents(
     tx,
     [{ id: means.newId(), event: 'invoice_item.created', ...subjects, data }],
     item.createdAtMs,
   )
   return { item, created: true }
+}
+
+/**
+ * The one that is there, where it says the same. Where an equal call at the same time put it there, the price of the product
+ * may have changed between the two: then what is asked is read `again`, with the price that it was sold for.
+ */
+async function storedItem(
+  tx: TenantTransaction,
+  item: OneTimeItem,
+  again: () => Promise<OneTimeItem>,
+): Promise<OneTimeItem> {
+  const stored = await findItemByKey(tx, item.externalKey)
+  if (stored !== undefined && isAlike(stored, item)) return stored
+  const isOfProduct = item.productKey !== null && stored?.productKey === item.productKey
+  if (isOfProduct && isAlike(stored, await again())) return stored
+  throw new Problem('conflict', `Item ${JSON.stringify(item.externalKey)} exists with other content.`)
+}
+
+type Payer = Awaited<ReturnType<typeof payerOf>>
+
+async function itemFrom(
+  tx: TenantTransaction,
+  input: CreateItem,
+  { customer, subscriptionId }: Payer,
+  means: Means,
+): Promise<OneTimeItem> {
+  const { currency } = customer
+  if (input.currency !== null && input.currency !== currency) {
+    throw invalid({ path: 'currency', message: `The customer pays in ${currency}.` })
+  }
+  const { externalKey, product } = input
+  const sold = product == null ? undefined : await soldOnce(tx, { ...input, product }, currency)
+  const { description } = sold ?? input
+  if (description === null) throw invalid({ path: 'description', message: 'Say what it is for, or name a product.' })
+  return {
+    ...{ id: means.newId(), externalKey, customerId: customer.id, subscriptionId, description, currency },
+    ...{ ...pricedFrom({ ...input, ...sold }, currency), productKey: sold?.productKey ?? null },
+    taxClass: input.taxClass ?? null,
+    createdAtMs: means.now(),
+    invoiceId: null,
+    state: 'pending',
+  }
 }
 
 async function payerOf(tx: TenantTransaction, { customer, subscription }: CreateItem) {
@@ -119,7 +153,9 @@ function isAlike(a: OneTimeItem, b: OneTimeItem): boolean {
     a.description === b.description &&
     a.amountMinor === b.amountMinor &&
     a.quantity === b.quantity &&
-    a.unitAmount === b.unitAmount
+    a.unitAmount === b.unitAmount &&
+    a.taxClass === b.taxClass &&
+    a.productKey === b.productKey
   )
 }
 

@@ -5,6 +5,8 @@ import type { Span } from '../unused.ts'
 
 /** An amount agreed outside of any plan, and how it came about. */
 export type OneTimeEntry = { type: 'one_time'; amount: string; quantity?: string; unit_amount?: string }
+/** Credit that was bought: what it pays is revenue and taxed, its sale is neither. */
+export type PrepaidCreditEntry = { type: 'prepaid_credit'; purchase_id: string; amount: string }
 /** A difference to what was billed: `amount` = `now` − `billed`, in major units; quantity and events as known now. */
 export type AdjustmentEntry = {
   type: 'adjustment'
@@ -35,6 +37,8 @@ export type PendingItem = {
   currency: string
   breakdown: LineBreakdown
   createdAtMs: number
+  /** What is sold, where its tax is another one. */
+  taxClass?: string
   /** Of an adjustment: the legal entity that billed what it corrects, if one did. */
   sellerId: string | null
 }
@@ -52,6 +56,10 @@ export type OneTimeItem = {
   currency: string
   quantity: string | null
   unitAmount: string | null
+  /** What is sold, where its tax is another one. */
+  taxClass: string | null
+  /** The product whose one-time price it was made with. */
+  productKey: string | null
   createdAtMs: number
   invoiceId: string | null
   state: 'pending' | 'invoiced' | 'deleted'

@@ -1,6 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { formatQuantity, parseQuantity } from '../../../schemas/quantity.ts'
-import { idArray, plainArray } from '../../array-text.ts'
+import { idArray, plainArray, textArray } from '../../array-text.ts'
 import { idOrNull, type Page } from '../../transaction.ts'
 import type { LineBreakdown } from '../lines.ts'
 import type { LineTerms } from '../tax/tax.ts'
@@ -22,6 +22,7 @@ type PendingRow = {
   breakdown: LineBreakdown
   tax: LineTerms | null
   created_at: Date
+  tax_class: string | null
   seller_id: string | null
 }
 
@@ -29,7 +30,7 @@ type PendingRow = {
 export async function listPendingItems(tx: TenantTransaction, customerIds: readonly string[]): Promise<PendingItem[]> {
   const { rows } = await tx.query<PendingRow>(
     `SELECT id, kind, customer_id, subscription_id, charge_key, description, amount_minor, currency, plan_id, meter,
-       period_start, period_end, breakdown, tax, created_at,
+       period_start, period_end, breakdown, tax, created_at, tax_class,
        (SELECT v.legal_entity_id FROM billed_usage b
         JOIN invoices v ON v.tenant_id = app_tenant() AND v.id = b.invoice_id
         WHERE i.kind = 'adjustment' AND b.subscription_id = i.subscription_id AND b.charge_key = i.charge_key
@@ -94,12 +95,13 @@ export async function insertItem(tx: TenantTransaction, item: OneTimeItem, break
   const { rowCount } = await tx.query(
     `INSERT INTO invoice_items
        (tenant_id, id, kind, external_key, customer_id, subscription_id, charge_key, description, amount_minor, currency,
-        quantity, unit_amount, breakdown, created_at)
-     VALUES (app_tenant(), $1, 'one_time', $2, $3, $4, $2, $5, $6, $7, $8, $9, $10, $11)
+        quantity, unit_amount, breakdown, created_at, product_key, tax_class)
+     VALUES (app_tenant(), $1, 'one_time', $2, $3, $4, $2, $5, $6, $7, $8, $9, $10, $11, $12, $13)
      ON CONFLICT (tenant_id, external_key) DO NOTHING`,
     [
       ...[item.id, item.externalKey, item.customerId, item.subscriptionId, item.description, item.amountMinor],
       ...[item.currency, item.quantity, item.unitAmount, JSON.stringify(breakdown), new Date(item.createdAtMs)],
+      ...[item.productKey, item.taxClass],
     ],
   )
   return rowCount === 1
@@ -115,6 +117,8 @@ type ItemRow = {
   currency: string
   quantity: string | null
   unit_amount: string | null
+  product_key: string | null
+  tax_class: string | null
   created_at: Date
   invoice_id: string | null
   deleted_at: Date | null
@@ -123,7 +127,7 @@ const STATE =
   "CASE WHEN deleted_at IS NOT NULL THEN 'deleted' WHEN invoice_id IS NULL THEN 'pending' ELSE 'invoiced' END"
 const ITEM = `
   SELECT id, external_key, customer_id, subscription_id, description, amount_minor, currency, quantity, unit_amount,
-    created_at, invoice_id, deleted_at
+    product_key, tax_class, created_at, invoice_id, deleted_at
   FROM invoice_items i WHERE kind = 'one_time'`
 
 /** An id wins over an external key that looks like one. */
@@ -133,6 +137,26 @@ export async function findItem(tx: TenantTransaction, idOrKey: string): Promise<
     [idOrNull(idOrKey), idOrKey],
   )
   return rows.map(itemFromRow)[0]
+}
+
+/** By what they were asked for; each as by `findItem`. */
+export async function findItems(
+  tx: TenantTransaction,
+  idsOrKeys: readonly string[],
+): Promise<Map<string, OneTimeItem>> {
+  const { rows } = await tx.query<ItemRow>(`${ITEM} AND (id = ANY ($1::uuid[]) OR external_key = ANY ($2::text[]))`, [
+    idArray(idsOrKeys.flatMap((name) => idOrNull(name) ?? [])),
+    textArray(idsOrKeys),
+  ])
+  const items = rows.map(itemFromRow)
+  const byId = new Map(items.map((item) => [item.id, item]))
+  const byKey = new Map(items.map((item) => [item.externalKey, item]))
+  return new Map(
+    idsOrKeys.flatMap((name) => {
+      const item = byId.get(idOrNull(name) ?? '') ?? byKey.get(name)
+      return item === undefined ? [] : [[name, item] as const]
+    }),
+  )
 }
 
 export async function findItemByKey(tx: TenantTransaction, externalKey: string): Promise<OneTimeItem | undefined> {
@@ -182,6 +206,7 @@ function pendingFromRow(row: PendingRow): PendingItem {
     currency: row.currency,
     breakdown: row.breakdown,
     createdAtMs: row.created_at.getTime(),
+    ...(row.tax_class === null ? {} : { taxClass: row.tax_class }),
     sellerId: row.seller_id,
   }
 }
@@ -198,6 +223,8 @@ function itemFromRow(row: ItemRow): OneTimeItem {
     currency: row.currency,
     quantity: textOf(row.quantity),
     unitAmount: textOf(row.unit_amount),
+    taxClass: row.tax_class,
+    productKey: row.product_key,
     createdAtMs: row.created_at.getTime(),
     invoiceId: row.invoice_id,
     state: row.deleted_at !== null ? 'deleted' : row.invoice_id === null ? 'pending' : 'invoiced',

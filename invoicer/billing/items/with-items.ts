@@ -63,7 +63,8 @@ function itemLine(item: PendingItem, { planId, period }: { planId: string; perio
   const line = { itemId, chargeKey, description, amountMinor, breakdown, usage: null }
   if (corrects === null) {
     const own = { startMs: period.startMs, endMs: period.endMs }
-    return { ...line, planId, meter: null, period: own, agreedAtMs: item.createdAtMs }
+    const sold = item.taxClass === undefined ? {} : { taxClass: item.taxClass }
+    return { ...line, planId, meter: null, period: own, agreedAtMs: item.createdAtMs, ...sold }
   }
   // The terms are those of then; the amount of tax is worked out with them, for all lines alike.
   const tax = corrects.tax && { ...corrects.tax, amountMinor: 0n }

@@ -68,9 +68,17 @@ export async function keepDifferences(
   if (less.length === 0) return
   const linesOf = await listChargeLines(tx, less)
   const back = less.map(({ id: adjustmentId, charge, backMinor }, place): ToGiveBack => {
-    const { customerId, currency } = charge
+    const { invoice, currency } = charge
     const lines = linesOf[place] ?? []
-    return { adjustmentId, customerId, currency, amountMinor: backMinor, lines, reason: reasonOf(charge) }
+    // Whoever paid for it has what no invoice can give back.
+    return {
+      adjustmentId,
+      customerId: invoice.customerId,
+      currency,
+      amountMinor: backMinor,
+      lines,
+      reason: reasonOf(charge),
+    }
   })
   await deps.giveBack(tx, back, atMs)
 }

@@ -20,7 +20,7 @@ export type BilledCharge = {
   /** The customer's. */
   zone: string
   period: Span
-  invoice: { id: string; planId: string; period: Span }
+  invoice: { id: string; planId: string; period: Span; customerId: string }
   tax: LineTerms | null
   /** What discounts took off it; null: it has none. */
   discounts: ChargeDiscounts | null
@@ -44,6 +44,7 @@ type BilledRow = {
   period_end: Date
   invoice_id: string
   invoice_plan_id: string
+  invoice_customer_id: string
   invoice_start: Date
   invoice_end: Date
   tax: LineTerms | null
@@ -67,23 +68,27 @@ export async function listBilledCharges(
        FROM unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) AS n (subject, first_at, last_at)
        JOIN customer_subjects k ON k.tenant_id = app_tenant() AND k.subject = n.subject
        JOIN billed_usage b ON b.tenant_id = app_tenant() AND b.customer_id = k.customer_id AND b.period_end > n.first_at
+         AND b.void_invoice_id IS NULL
        JOIN meters m ON m.tenant_id = app_tenant() AND m.slug = b.meter
        WHERE b.period_start <= n.last_at OR m.aggregation = 'time_weighted_sum'
      )
      SELECT b.subscription_id, b.customer_id, coalesce(l.plan_id, i.plan_id) AS plan_id, b.charge_key, l.description,
        b.meter, i.currency, c.timezone, b.period_start, b.period_end, i.id AS invoice_id, i.plan_id AS invoice_plan_id,
+       i.customer_id AS invoice_customer_id,
        i.period_start AS invoice_start, i.period_end AS invoice_end,
        CASE WHEN l.tax_minor IS NOT NULL THEN jsonb_build_object('ratePercent', trim_scale(l.tax_rate_percent)::text,
          'code', l.tax_code, 'reason', l.tax_reason, 'certificate', l.tax_certificate,
          'inclusive', l.tax_inclusive) END AS tax,
        (SELECT sum(o.amount_minor) FROM invoice_lines o
         WHERE o.invoice_id = b.invoice_id AND o.charge_key = b.charge_key AND o.meter = b.meter
-          AND o.period_start = b.period_start) AS lines_minor,
+          AND o.period_start = b.period_start
+          -- What progressive invoices of the period billed is Σ billed too: it is what their line takes off here.
+          AND o.breakdown -> 0 ->> 'type' IS DISTINCT FROM 'progressive') AS lines_minor,
        coalesce(a.adjusted, 0) AS adjusted_minor, coalesce(w.waiting, 0) AS waiting_minor,
        greatest(s.known_before, a.known_before) AS known_before
      FROM found f
      JOIN billed_usage b ON b.tenant_id = app_tenant() AND b.subscription_id = f.subscription_id
-       AND b.charge_key = f.charge_key AND b.meter = f.meter AND b.period_start = f.period_start
+       AND b.charge_key = f.charge_key AND b.meter = f.meter AND b.period_start = f.period_start AND b.void_invoice_id IS NULL
      JOIN invoices i ON i.tenant_id = app_tenant() AND i.id = b.invoice_id AND i.state <> 'void'
      JOIN customers c ON c.tenant_id = app_tenant() AND c.id = b.customer_id
      JOIN invoice_lines l ON l.tenant_id = app_tenant() AND l.invoice_id = b.invoice_id AND l.line_index = b.line_index
@@ -207,6 +212,11 @@ export async function listChargeLines(
        SELECT invoice_id, line_index FROM invoice_items
        WHERE kind = 'adjustment' AND subscription_id = c.subscription_id AND charge_key = c.charge_key
          AND period_start = c.period_start AND invoice_id IS NOT NULL
+       UNION
+       SELECT p.invoice_id, p.line_index FROM progressive_invoices g
+       JOIN invoice_lines p ON p.tenant_id = g.tenant_id AND p.invoice_id = g.invoice_id AND p.charge_key = c.charge_key
+         AND p.meter = c.meter AND p.period_start = c.period_start
+       WHERE g.subscription_id = c.subscription_id
      ) AS n
      JOIN invoices i ON i.tenant_id = app_tenant() AND i.id = n.invoice_id AND i.state <> 'void'
      ORDER BY c.place, i.finalised_at DESC, i.id DESC, n.line_index`,
@@ -237,6 +247,7 @@ function billedFromRow(row: BilledRow): BilledCharge {
     invoice: {
       id: row.invoice_id,
       planId: row.invoice_plan_id,
+      customerId: row.invoice_customer_id,
       period: { startMs: row.invoice_start.getTime(), endMs: row.invoice_end.getTime() },
     },
     tax: row.tax,

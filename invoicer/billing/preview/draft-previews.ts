@@ -4,11 +4,12 @@ import type { Period } from '../../../schemas/time/period.ts'
 import { periodsFrom } from '../../agreements/subscriptions/periods.ts'
 import { discounted } from '../discounts/discounted.ts'
 import { asMinuteEnds, type DiscountsOf, decisive, inForce, noDiscounts } from '../discounts/in-force.ts'
-import type { ToRate } from '../due.ts'
+import { payerIdOf, type ToRate } from '../due.ts'
 import type { BilledFee } from '../fees/billed-fee.ts'
 import { feesDueBehind, feesOnInvoice, hasFeesAhead } from '../fees/fees-on-invoice.ts'
 import { paidFees } from '../fees/fees-to-bill.ts'
 import { type Draft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
+import { lessProgress } from '../progressive/progress.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
 import { type TaxEngine, type TaxOf, taxWithoutStripe } from '../tax/tax-port.ts'
@@ -17,7 +18,8 @@ import { usageUntil } from './period-holding.ts'
 
 /**
  * `next`: the period behind it, whose fees its invoice bills where they are in advance; left out: without them.
- * `billedFees`: what counts as billed in advance; left out: what is. `asSpend`: with what of its fees was billed before.
+ * `billedFees`: what counts as billed in advance; left out: what is. `asSpend`: with what of its fees, and by progressive
+ * invoices, was billed before.
  * `dueByMs`: without fees of the period itself that nobody billed and that are due behind it; left out: with them.
  */
 export type ToPreview = {
@@ -72,13 +74,15 @@ export async function draftPreviews(
 
 /** Before discounts and tax. */
 function drafted(
-  { subscription, period, next = null, billedFees, dueByMs }: ToPreview,
+  { subscription, period, next = null, billedFees, asSpend, dueByMs }: ToPreview,
   rated: RatablePeriod,
   key: string,
   answers: ReadonlyMap<string, MeteredUsage>,
   planOf: PlanOf,
 ): Draft {
-  const draft = draftShares(sharesOf(key, rated, answers, subscription.terms.zone))
+  const whole = draftShares(sharesOf(key, rated, answers, subscription.terms.zone))
+  const { currency } = rated.plan
+  const draft = asSpend ? whole : lessProgress(whole, subscription.progress, period, currency)
   if (!hasFeesAhead(subscription, planOf)) return draft
   const billed = billedFees ?? subscription.billedFees ?? []
   const later = dueByMs === undefined ? [] : feesDueBehind(subscription, period, planOf, billed, dueByMs)
@@ -126,7 +130,7 @@ async function withTax(
   nowMs: number,
   currency: string,
 ): Promise<Draft | Error> {
-  const context = taxOf(subscription.customerId)
+  const context = taxOf(payerIdOf(subscription))
   if (draft === undefined) return new Error('Nothing was drafted.')
   if (draft instanceof Error || context === undefined) return draft
   try {

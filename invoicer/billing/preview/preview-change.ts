@@ -1,12 +1,14 @@
 import { Problem } from '../../../schemas/http/problem.ts'
-import { phaseAt } from '../../agreements/subscriptions/phases.ts'
+import { parseMoney } from '../../../schemas/money.ts'
+import { type Phase, phaseAt } from '../../agreements/subscriptions/phases.ts'
 import type { ToRate } from '../due.ts'
 import type { Draft, Line } from '../lines.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 
 /**
- * Which plan is taken from when on, and what that does to the fees of the running period: taken off are those of plans
- * that are on less of it, 0 or less, and added those of plans that are on more. Discounts, taxes and usage are not in it.
+ * Which plan holds from when on, and what the change does to the fees of the running period: taken off are those of plans,
+ * and of quantities, that are on less of it, 0 or less, and added those that are on more. Discounts, taxes and usage are not
+ * in it.
  */
 export type PreviewedChange = { planKey: string; atMs: number; creditMinor: bigint; chargeMinor: bigint }
 
@@ -18,12 +20,12 @@ export function previewChange(
   before: Pick<Draft, 'lines'>,
   after: Pick<Draft, 'lines'>,
 ): PreviewedChange {
-  const first = { startMs: terms.startMs, planId, kind: 'active' as const, bills: true }
+  const first: Phase = { startMs: terms.startMs, planId, kind: 'active', bills: true }
   const plan = planOf(phaseAt([first, ...(phases ?? [])], atMs).planId)
   if (plan instanceof Problem) throw plan
-  const [feesBefore, feesAfter] = [feesOf(before.lines), feesOf(after.lines)]
-  const planIds = [...new Set([...feesBefore.keys(), ...feesAfter.keys()])]
-  const differences = planIds.map((id) => (feesAfter.get(id) ?? 0n) - (feesBefore.get(id) ?? 0n))
+  const [feesBefore, feesAfter] = [feesOf(before.lines, plan.currency), feesOf(after.lines, plan.currency)]
+  const names = [...new Set([...feesBefore.keys(), ...feesAfter.keys()])]
+  const differences = names.map((id) => (feesAfter.get(id) ?? 0n) - (feesBefore.get(id) ?? 0n))
   const sumOf = (of: (minor: bigint) => boolean) => differences.filter(of).reduce((sum, minor) => sum + minor, 0n)
   return {
     planKey: plan.key,
@@ -33,11 +35,22 @@ export function previewChange(
   }
 }
 
-/** By plan. A fee has no meter; what one lacks to its minimum is part of it. */
-function feesOf(lines: readonly Line[]): Map<string, bigint> {
+/** By plan and quantity. A fee has no meter; what one lacks to its minimum is part of it. */
+function feesOf(lines: readonly Line[], currency: string): Map<string, bigint> {
   const fees = new Map<string, bigint>()
-  for (const { planId, meter, amountMinor, discount } of lines) {
-    if (meter === null && discount === undefined) fees.set(planId, (fees.get(planId) ?? 0n) + amountMinor)
+  const add = (name: string, minor: bigint) => fees.set(name, (fees.get(name) ?? 0n) + minor)
+  for (const { planId, chargeKey, meter, amountMinor, breakdown, discount } of lines) {
+    if (meter !== null || discount !== undefined) continue
+    const runs = breakdown.filter((entry) => entry.type === 'quantity')
+    let leftMinor = amountMinor
+    for (const { quantity, amount } of runs) {
+      const minor = parseMoney(amount, currency)
+      // What is beyond the maximum is not paid for: it is that which comes last.
+      const paidMinor = minor - (minor > leftMinor ? minor - leftMinor : 0n)
+      leftMinor -= paidMinor
+      add(`${planId}/${chargeKey}/${quantity}`, paidMinor)
+    }
+    if (runs.length === 0) add(planId, amountMinor)
   }
   return fees
 }

@@ -2,22 +2,23 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Period } from '../../../schemas/time/period.ts'
+import type { Negotiating } from '../../agreements/contracts/private-plan.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
-import { type PlanChange, phasesOnPlan } from '../../agreements/subscriptions/change-plan.ts'
+import { type PhaseChange, phasesAfter } from '../../agreements/subscriptions/change-subscription.ts'
 import { feesDueMs } from '../../agreements/subscriptions/fees-due.ts'
 import { recurringLater } from '../../agreements/subscriptions/periods.ts'
 import { nextPeriodWith } from '../../agreements/subscriptions/running-period.ts'
 import { findChangeable } from '../../agreements/subscriptions/subscriptions.postgres.ts'
-import type { Transact } from '../../transaction.ts'
+import { type Transact, undone } from '../../transaction.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
-import type { ToRate } from '../due.ts'
+import { payerIdOf, type ToRate } from '../due.ts'
 import type { BilledFee } from '../fees/billed-fee.ts'
 import { allFeesOf, feesOfPeriod } from '../fees/fees-on-invoice.ts'
 import { asBilled } from '../fees/fees-to-bill.ts'
 import { isDowngrade } from '../is-downgrade.ts'
 import type { Draft } from '../lines.ts'
 import type { Price } from '../rating/price.ts'
-import { loadPlans } from '../run/billable-plans.ts'
+import { loadPlans, type PlanCache } from '../run/billable-plans.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 import { planIdsOf, ratable } from '../shares.ts'
 import { type TaxEngine, taxWithoutStripe } from '../tax/tax-port.ts'
@@ -28,10 +29,11 @@ import { periodAfter, periodHolding, usageUntil } from './period-holding.ts'
 import { type PreviewedChange, previewChange } from './preview-change.ts'
 import { findToRate } from './to-rate.postgres.ts'
 
-export type PreviewDeps = {
+export type PreviewDeps = Pick<Negotiating, 'checkPrice'> & {
   transact: Transact
   usage: UsageReader
   now: () => number
+  newId: () => string
   /** By default without Stripe Tax. */
   tax?: TaxEngine
 }
@@ -44,7 +46,7 @@ export type Preview = {
   /** Usage with times before it is in the draft, as far as it is known. */
   usageUntilMs: number
   draft: Draft
-  /** How a change of plan that is asked for, and not made, changes it; null where none is. */
+  /** How a change that is asked for, and not made, changes it; null where none is. */
   change: PreviewedChange | null
 }
 
@@ -54,18 +56,20 @@ export type Preview = {
  * @throws Problem not_found; illegal_state where no invoice will come; calculation_failed for what cannot be rated.
  */
 export async function previewInvoice(
-  { transact, usage, now, tax = taxWithoutStripe }: PreviewDeps,
+  deps: PreviewDeps,
   tenantId: TenantId,
-  input: { subscription: string; atMs: number | null; change: PlanChange | null },
+  input: { subscription: string; atMs: number | null; change: PhaseChange | null },
 ): Promise<Preview> {
+  const { transact, usage, now, tax = taxWithoutStripe } = deps
   const nowMs = now()
-  const { stored, subscription, changeAtMs } = await transact(tenantId, (tx) => readWithChange(tx, input, nowMs))
+  const plans: PlanCache = new Map()
+  const { stored, subscription, changeAtMs } = await readChanged(deps, tenantId, input, nowMs, plans)
   const asStored = comingPeriod(stored, input.atMs ?? nowMs)
   // Where new periods begin with the change, it is cut there.
   const period = comingPeriod(subscription, asStored.startMs)
-  const planOf = await loadPlans(transact, tenantId, new Map(), [stored, subscription].flatMap(planIdsOf))
+  const planOf = await loadPlans(transact, tenantId, plans, [stored, subscription].flatMap(planIdsOf))
   const { taxOf, discountsOf } = await transact(tenantId, async (tx) => ({
-    taxOf: await loadTaxes(tx, [subscription.customerId]),
+    taxOf: await loadTaxes(tx, [payerIdOf(subscription)]),
     discountsOf: await loadDiscounts(tx, [subscription], null),
   }))
   const { plan } = ratable(subscription, period, planOf)
@@ -84,17 +88,36 @@ export async function previewInvoice(
 
 type WithChange = { stored: ToRate; subscription: ToRate; changeAtMs: number | null }
 
+/** Prices that a change would agree on are read into the cache, and gone with the transaction. */
+async function readChanged(
+  deps: PreviewDeps,
+  tenantId: TenantId,
+  input: { subscription: string; change: PhaseChange | null },
+  nowMs: number,
+  plans: PlanCache,
+): Promise<WithChange> {
+  if (input.change === null || !('overrides' in input.change)) {
+    return deps.transact(tenantId, (tx) => readWithChange(tx, input, nowMs, deps))
+  }
+  return undone(deps.transact)(tenantId, async (tx) => {
+    const found = await readWithChange(tx, input, nowMs, deps)
+    await loadPlans((_, work) => work(tx), tenantId, plans, planIdsOf(found.subscription), 'all')
+    return found
+  })
+}
+
 /** A subscription as it is stored, and as it would be after the change. */
 async function readWithChange(
   tx: TenantTransaction,
-  { subscription: idOrKey, change }: { subscription: string; change: PlanChange | null },
+  { subscription: idOrKey, change }: { subscription: string; change: PhaseChange | null },
   nowMs: number,
+  deps: PreviewDeps,
 ): Promise<WithChange> {
   const stored = await findToRate(tx, idOrKey)
   if (stored === undefined) throw new Problem('not_found', 'There is no subscription with this id or external key.')
   const found = change && (await findChangeable(tx, stored.id))
   if (!found) return { stored, subscription: stored, changeAtMs: null }
-  const { phases, atMs } = await phasesOnPlan(tx, found, change, isDowngrade, nowMs)
+  const { phases, atMs } = await phasesAfter(tx, found, change, { ...deps, isDowngrade }, nowMs)
   const next = nextPeriodWith(found.subscription, found.contract, phases)
   const terms = { ...stored.terms, later: recurringLater(found.contract, phases) }
   const dueMs = feesDueMs({ phases, nextPeriod: next }, found.feesBilled)

@@ -1,3 +1,4 @@
+import { roundToMinor } from '../../../schemas/money.ts'
 import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { BoundEntry } from './breakdown.ts'
 import type { Price } from './price.ts'
@@ -52,6 +53,13 @@ export function bounded(
     exact = most
   }
   return { exact, entries }
+}
+
+/** The same for what is rounded already: parts of a fee, added up. A maximum is not prorated. */
+export function atMost(maximum: string | undefined, amountMinor: bigint, currency: string): bigint {
+  if (maximum === undefined) return amountMinor
+  const maximumMinor = roundToMinor(parseQuantity(maximum), currency)
+  return amountMinor > maximumMinor ? maximumMinor : amountMinor
 }
 
 /** What a line lacks to the minimum, both rounded: a line of its own at the period's end. 0 where it lacks nothing. */

@@ -60,7 +60,7 @@ function checkDecimals(path: string, part: object): ProblemError[] {
 
 function checkDecimal(path: string, text: string): ProblemError[] {
   if (!isQuantityText(text)) return [notDecimal(path)]
-  return parseQuantity(text).isNegative() ? [{ path, message: 'A price must not be negative.' }] : []
+  return parseQuantity(text).isNegative() ? [{ path, message: 'This must not be negative.' }] : []
 }
 
 function checkTiers(tiers: readonly { up_to: string | null }[]): ProblemError[] {

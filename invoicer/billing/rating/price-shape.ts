@@ -4,12 +4,16 @@ import { checkBillable } from './check-price.ts'
 import { PRICE_OF_MODEL, type Price } from './price.ts'
 
 type Model = keyof typeof PRICE_OF_MODEL
-/** What a validator says; of the parameters those that name members. */
+/** What a validator says; of the parameters those that name members or what they may be. */
 type Complaint = {
   keyword: string
   instancePath: string
   message: string
-  params: { additionalProperties?: readonly string[]; requiredProperties?: readonly string[] }
+  params: {
+    additionalProperties?: readonly string[]
+    requiredProperties?: readonly string[]
+    allowedValue?: unknown
+  }
 }
 type Validator = { Check: (value: unknown) => boolean; Errors: (value: unknown) => unknown[] }
 
@@ -64,6 +68,11 @@ function worst(complaints: readonly Complaint[]): ProblemError {
   }
   const [first] = complaints
   if (first === undefined) return { path: '', message: 'This is no price.' }
+  const allowed = complaints.flatMap(({ instancePath, keyword, params }) =>
+    instancePath === first.instancePath && keyword === 'const' ? [params.allowedValue] : [],
+  )
+  if (allowed.length > 0) return { path: first.instancePath, message: `Send one of ${allowed.join(', ')}.` }
+  if (first.message === 'must be array') return { path: first.instancePath, message: 'This must be a list.' }
   const isDecimal = first.message === 'must be string' && !NO_DECIMAL.test(first.instancePath)
   const message = first.keyword === 'pattern' || isDecimal ? DECIMAL_FORM : `This ${first.message}.`
   return { path: first.instancePath, message }

@@ -6,6 +6,7 @@ import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import type { PendingItem } from '../items/invoice-item.ts'
 import type { ItemsOf } from '../items/with-items.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
+import { askedBy, rateProgressive } from '../progressive/bill-progressive.ts'
 import { type RateDeps, rateDue, readDue } from '../run/bill-due.ts'
 import { rateLeft, rateLeftChunk } from '../run/bill-left-waiting.ts'
 import type { PlanCache } from '../run/billable-plans.ts'
@@ -36,6 +37,7 @@ export async function draftPlace(
   if (place.part === 'waiting') return draftWaiting(deps, plans, late, tenantId, run, place.after)
   if (place.part === 'late') return draftLate(deps, plans, late, tenantId, run, place.after)
   if (place.part === 'due') return draftDue(deps, plans, late, tenantId, run, place.after)
+  if (place.part === 'progressive') return draftProgressive(deps, plans, tenantId, run, place.after)
   return draftMissing(deps, tenantId, run, place.after)
 }
 
@@ -104,7 +106,7 @@ async function draftDue(
   const { due, itemsOf } = await readDue(deps, tenantId, run, after)
   const last = due.at(-1)
   if (last === undefined)
-    return { drafts: [], next: { part: run.retriesRun === null ? 'missing' : 'done', after: null } }
+    return { drafts: [], next: { part: run.retriesRun === null ? 'progressive' : 'done', after: null } }
   const customerIds = due.map(({ customerId }) => customerId)
   const known = await deps.transact(tenantId, async (tx) => ({
     served: await listDrafted(tx, run.id, customerIds),
@@ -130,6 +132,19 @@ async function draftDue(
     items = () => []
   }
   return { drafts: passes.flat(), next: { part: 'due', after: last.id } }
+}
+
+/** Of subscriptions that have nothing else due: of the others the run comes to it once that is billed. */
+async function draftProgressive(
+  deps: RateDeps,
+  plans: PlanCache,
+  tenantId: TenantId,
+  run: BillingRun,
+  after: string | null,
+): Promise<Drafted> {
+  const chunk = await rateProgressive(deps, plans, tenantId, askedBy(run), after)
+  if (chunk === undefined) return { drafts: [], next: { part: 'missing', after: null } }
+  return { drafts: await drafted(deps, tenantId, chunk), next: { part: 'progressive', after: chunk.lastId } }
 }
 
 /** What waits is on the first invoice drafted of its subscription; if it names none, of its customer. */

@@ -1,13 +1,13 @@
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { RunState } from '../run/billing-run.ts'
-import { holdRun } from '../run/runs.postgres.ts'
+import { holdRun, queueForRun } from '../run/runs.postgres.ts'
 
 /**
  * What is drafted in turn: what takes the place of void invoices; what waits for subscriptions that have ended, and what came
- * late for them; due periods; what is missing.
+ * late for them; due periods; running ones that have come to their threshold; what is missing.
  */
-export const REVIEW_PARTS = ['again', 'waiting', 'late', 'due', 'missing', 'done'] as const
+export const REVIEW_PARTS = ['again', 'waiting', 'late', 'due', 'progressive', 'missing', 'done'] as const
 /** How far the drafts of a run are written: behind which subscription of which part. */
 export type Place = { part: (typeof REVIEW_PARTS)[number]; after: string | null }
 
@@ -44,6 +44,7 @@ export type LockedRun = {
 
 /** Until the end of the transaction nobody bills by the run, nor changes its state. @throws Problem not_found. */
 export async function lockRun(tx: TenantTransaction, runId: string | null): Promise<LockedRun> {
+  if (runId !== null) await queueForRun(tx, runId, 'alone')
   const { rows } = await tx.query<{
     state: RunState
     dry_run: boolean

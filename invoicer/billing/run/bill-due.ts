@@ -1,8 +1,9 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
 import type { Transact } from '../../transaction.ts'
 import { discountChunk } from '../discounts/discount-chunk.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
-import type { DueSubscription } from '../due.ts'
+import { type DueSubscription, payerIdOf } from '../due.ts'
 import { listPendingItems } from '../items/items.postgres.ts'
 import { type ItemsOf, shareItems } from '../items/with-items.ts'
 import { planIdsOf } from '../shares.ts'
@@ -30,7 +31,13 @@ export type RateDeps = {
 type Rated = RatedChunk & { lastId: string }
 
 /**
- * Rates and issues everything due, chunk by chunk in the order of subscription ids; while one is issued the next is
+ * So many chunks are issued at the same time: while Postgres works for one, the statements of the other are prepared, and
+ * the next is rated. What they have in common, customers' credit and balances and the numbers, is locked in one order.
+ */
+const ISSUED_AT_ONCE = 2
+
+/**
+ * Rates and issues everything due, chunk by chunk in the order of subscription ids; while some are issued the next is
  * rated, which has no effects. What is issued is no longer due, so a continued run starts over and finds the rest.
  * Subscriptions with many due periods take several passes. False when the process is to stop first.
  */
@@ -48,23 +55,61 @@ export async function billDue(
     if (last === undefined) return undefined
     return { ...(await rateDue(deps, plans, tenantId, run, due, itemsOf)), lastId: last.id }
   }
-  let anotherPass = true
-  while (anotherPass) {
-    anotherPass = false
-    if (deps.stopping()) return false
-    let rated = await rateAfter(null)
-    while (rated !== undefined) {
-      if (deps.stopping()) return false
-      await progress('issue')
-      const [allNew, following]: [boolean, Rated | undefined] = await both(
-        issueChunk(deps, tenantId, run, rated),
-        rateAfter(rated.lastId),
-      )
-      anotherPass ||= rated.more || !allNew
-      rated = following
-    }
+  const issue = async (rated: Rated): Promise<boolean> => {
+    const allNew = await issueChunk(deps, tenantId, run, rated)
+    return rated.more || !allNew
   }
-  return true
+  let pass: Pass = 'left_something'
+  while (pass === 'left_something' && !deps.stopping()) pass = await onePass(deps, progress, rateAfter, issue)
+  return pass === 'left_nothing'
+}
+
+type Pass = 'left_nothing' | 'left_something' | 'stopped'
+
+/**
+ * All chunks once. Behind an error no other chunk is begun, and nothing goes on behind the back of whoever hears of it: of
+ * several the first, but that the run was cancelled comes before all others.
+ */
+async function onePass(
+  { stopping }: Pick<BillDeps, 'stopping'>,
+  progress: Progress,
+  rateAfter: (after: string | null) => Promise<Rated | undefined>,
+  issue: (rated: Rated) => Promise<boolean>,
+): Promise<Pass> {
+  const issuing = new Set<Promise<void>>()
+  const errors: unknown[] = []
+  let pass: Pass = 'left_nothing'
+  const begin = (rated: Rated) => {
+    const issued = issue(rated)
+      .then((leaves) => {
+        if (leaves && pass === 'left_nothing') pass = 'left_something'
+      })
+      .catch((error: unknown) => errors.push(error))
+      .then(() => void issuing.delete(issued))
+    issuing.add(issued)
+  }
+  try {
+    let rated = await rateAfter(null)
+    while (rated !== undefined && errors.length === 0) {
+      if (stopping()) {
+        pass = 'stopped'
+        break
+      }
+      await progress('issue')
+      begin(rated)
+      rated = await rateAfter(rated.lastId)
+      if (issuing.size === ISSUED_AT_ONCE) await Promise.race(issuing)
+    }
+  } catch (error) {
+    errors.push(error)
+  }
+  await Promise.all(issuing)
+  if (errors.length > 0) throw errors.find(isCancelled) ?? errors[0]
+  return pass
+}
+
+function isCancelled(error: unknown): boolean {
+  return error instanceof Problem && error.code === 'illegal_state'
 }
 
 /** The next chunk of what is due, and what waits for its invoices. */
@@ -93,17 +138,11 @@ export async function rateDue(
 ): Promise<RatedChunk> {
   const planOf = await loadPlans(deps.transact, tenantId, plans, chunk.flatMap(planIdsOf))
   const rated = await rateChunk(deps.usage, tenantId, run, chunk, planOf, itemsOf)
-  const customerIds = chunk.map(({ customerId }) => customerId)
+  const payerIds = chunk.map(payerIdOf)
   // Behind the reading of usage, which may take long: what was changed meanwhile counts.
   const { taxOf, discountsOf } = await deps.transact(tenantId, async (tx) => ({
-    taxOf: await loadTaxes(tx, customerIds),
+    taxOf: await loadTaxes(tx, payerIds),
     discountsOf: await loadDiscounts(tx, chunk, run.knownBeforeMs),
   }))
   return taxChunk(deps.tax ?? taxWithoutStripe, taxOf, discountChunk(rated, discountsOf), run.asOfMs)
-}
-
-/** Like Promise.all, and nothing goes on behind the back of whoever hears of an error. */
-async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
-  await Promise.allSettled([one, other])
-  return Promise.all([one, other])
 }

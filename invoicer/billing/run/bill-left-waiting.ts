@@ -1,7 +1,7 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { floorToMinute } from '../../../schemas/time/period.ts'
-import type { DueSubscription, ToRate } from '../due.ts'
+import { type DueSubscription, payerIdOf, type ToRate } from '../due.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import type { PendingItem } from '../items/invoice-item.ts'
 import { listLeftWaiting, listPendingItems } from '../items/items.postgres.ts'
@@ -81,8 +81,7 @@ export async function rateLeft(
 ): Promise<RatedChunk> {
   const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
   const rated = rateLeftWaiting(subscriptions, itemsOf, planOf, run)
-  const customerIds = subscriptions.map(({ customerId }) => customerId)
-  const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, customerIds))
+  const taxOf = await deps.transact(tenantId, (tx) => loadTaxes(tx, subscriptions.map(payerIdOf)))
   return taxChunk(deps.tax ?? taxWithoutStripe, taxOf, rated, run.asOfMs)
 }
 

@@ -42,7 +42,7 @@ function offCycle(invoice: RatedInvoice, lines: Line[]): RatedInvoice {
   const startMs = Math.min(...lines.map(({ period }) => period.startMs))
   const endMs = Math.max(...lines.map(({ period }) => period.endMs))
   const period = { index: 0, startMs, endMs, wholeStartMs: startMs, wholeEndMs: endMs }
-  const { claimsFees: _f, discounts: _d, ...rest } = invoice
+  const { claimsFees: _f, discounts: _d, progressive: _p, ...rest } = invoice
   const draft = untaxedDraft(renumbered(invoice.draft.lines, lines))
   return { ...rest, period, next: null, draft, offCycle: true }
 }

@@ -1,5 +1,6 @@
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { listRevisions, reviseAsRated } from '../../agreements/subscriptions/revisions.postgres.ts'
 import { claimAgain } from '../again/again.postgres.ts'
 import { listBilledSince, listVoid } from '../fees/fees.postgres.ts'
 import { type Advance, claimSubscriptions, listOvertaken } from '../invoices/issue.postgres.ts'
@@ -13,7 +14,8 @@ import { lockSubscriptions } from '../late/late.postgres.ts'
  * one in the place of a void one: its claim is that place.
  */
 export async function claim(tx: TenantTransaction, rated: readonly NewInvoice[]): Promise<NewInvoice[]> {
-  const wanted = await withOwnPlaces(tx, await withBilledFees(tx, await withOwnItems(tx, rated)))
+  const asRated = await withOwnProgress(tx, await withBilledFees(tx, await withOwnItems(tx, rated)))
+  const wanted = await withOwnPlaces(tx, asRated)
   const advances = advancesOf(wanted.filter((invoice) => !movesNothing(invoice)))
   if (advances.length === 0) return wanted.filter(movesNothing)
   const claimed = await claimSubscriptions(tx, advances)
@@ -34,6 +36,32 @@ async function withOwnItems(tx: TenantTransaction, rated: readonly NewInvoice[])
   const missed = rated.filter((invoice) => itemPlaces(invoice).some(({ itemId }) => !waiting.has(itemId)))
   const subscriptions = new Set(missed.map(({ subscription }) => subscription.id))
   return rated.filter(({ subscription }) => !subscriptions.has(subscription.id))
+}
+
+/**
+ * Without those of subscriptions that are no longer as their progressive invoice found them. Those that are count as changed
+ * by it: whoever rated one before, for the invoice of its period or for the same progressive one, rates it again. Nor those
+ * in the place of a void invoice that were rated less progressive ones which may be void by now: their place says nothing
+ * of that. Before places are taken, as below.
+ */
+async function withOwnProgress(tx: TenantTransaction, wanted: readonly NewInvoice[]): Promise<readonly NewInvoice[]> {
+  const inside = wanted.filter(({ progressive }) => progressive)
+  const again = wanted.filter(({ replaces, subscription: { progress = [] } }) => replaces && progress.length > 0)
+  if (inside.length + again.length === 0) return wanted
+  const idOf = ({ subscription }: NewInvoice) => subscription.id
+  await lockSubscriptions(tx, [...inside, ...again].map(idOf))
+  const revisionOf = await listRevisions(tx, again.map(idOf))
+  const rated = inside.map(({ subscription: { id, revision }, period }) => ({
+    id,
+    revision,
+    nextStartMs: period.startMs,
+  }))
+  const revised = await reviseAsRated(tx, rated)
+  const missed = new Set([
+    ...again.filter(({ subscription: { id, revision } }) => revisionOf.get(id) !== revision).map(idOf),
+    ...inside.map(idOf).filter((id) => !revised.has(id)),
+  ])
+  return missed.size === 0 ? wanted : wanted.filter((invoice) => !missed.has(idOf(invoice)))
 }
 
 /**

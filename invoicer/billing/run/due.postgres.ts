@@ -2,14 +2,16 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import { recurringLater } from '../../agreements/subscriptions/periods.ts'
 import type { Phase } from '../../agreements/subscriptions/phases.ts'
 import type { Recurrence, Terms } from '../../agreements/subscriptions/subscription.ts'
-import { feesAhead } from '../../agreements/subscriptions/subscriptions.postgres.ts'
-import type { DueSubscription, ToRate } from '../due.ts'
+import { feesAhead, phaseExtras } from '../../agreements/subscriptions/subscriptions.postgres.ts'
+import type { DueSubscription, Payer, ToRate } from '../due.ts'
 import type { BilledFee } from '../fees/billed-fee.ts'
+import { FORMER_PAYER, PROGRESS, type ProgressRow, progressFromRow } from '../progressive/progress.postgres.ts'
 
 export type ToRateRow = {
   id: string
   customer_id: string
   customer_key: string
+  payer: Payer | null
   subjects: string[]
   plan_id: string
   phases: (Phase & { periods: Recurrence })[] | null
@@ -28,6 +30,7 @@ export type ToRateRow = {
   billed_fees:
     | (Omit<BilledFee, 'amountMinor' | 'discountMinor'> & { amountMinor: string; discountMinor: string })[]
     | null
+  progress: ProgressRow[] | null
 }
 
 /** Fees billed in advance of the subscription `s`, of periods that have no invoice of their own, or get one again. */
@@ -41,7 +44,7 @@ const BILLED_FEES = `
                                    'endMs', (extract(epoch FROM l.period_end) * 1000)::bigint),
       'tax', CASE WHEN l.tax_minor IS NOT NULL THEN jsonb_build_object('ratePercent', trim_scale(l.tax_rate_percent)::text,
         'code', l.tax_code, 'reason', l.tax_reason, 'certificate', l.tax_certificate, 'inclusive', l.tax_inclusive) END,
-      'sellerId', i.legal_entity_id) ORDER BY i.finalised_at, b.invoice_id, b.line_index)
+      'sellerId', i.legal_entity_id, 'formerPayer', ${FORMER_PAYER}) ORDER BY i.finalised_at, b.invoice_id, b.line_index)
   FROM billed_fees b
   JOIN invoices i ON i.tenant_id = b.tenant_id AND i.id = b.invoice_id AND i.state <> 'void'
   JOIN invoice_lines l ON l.tenant_id = b.tenant_id AND l.invoice_id = b.invoice_id AND l.line_index = b.line_index
@@ -56,16 +59,22 @@ export const TO_RATE = `
   ARRAY(SELECT b.subject FROM customer_subjects b
         WHERE b.tenant_id = c.tenant_id AND b.customer_id = c.id ORDER BY b.subject COLLATE "C") AS subjects,
   s.revision, s.fees_due_at, s.fees_until,
+  CASE WHEN c.payer_id IS NOT NULL OR c.consolidates THEN (
+    SELECT jsonb_build_object('id', y.id, 'key', y.external_key, 'consolidates', y.consolidates)
+    FROM customers y WHERE y.tenant_id = c.tenant_id AND y.id = coalesce(c.payer_id, c.id)) END AS payer,
   -- Where neither is so it never had a fee in advance, as of plans with usage alone: nothing is looked for.
   CASE WHEN ${feesAhead('p')} OR (s.revision > 0 AND EXISTS (
-      SELECT FROM subscription_phases f JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = f.plan_id
+      SELECT FROM subscription_phases f CROSS JOIN LATERAL (
+        SELECT f.plan_id UNION ALL SELECT (a.value ->> 'planId')::uuid FROM jsonb_array_elements(f.add_ons) AS a) AS u
+      JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = u.plan_id
       WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND ${feesAhead('q')}))
     THEN (${BILLED_FEES}) END AS billed_fees,
+  ${PROGRESS} AS progress,
   CASE WHEN s.revision > 0 THEN (
     SELECT jsonb_agg(jsonb_build_object('startMs', (extract(epoch FROM f.start_at) * 1000)::bigint, 'planId', f.plan_id,
                                         'kind', f.kind, 'bills', f.bills, 'periods', jsonb_build_object(
                                           'interval', q.period_interval, 'every', q.period_every,
-                                          'alignment', q.alignment)) ORDER BY f.start_at)
+                                          'alignment', q.alignment)) || ${phaseExtras('f')} ORDER BY f.start_at)
     FROM subscription_phases f JOIN plans q ON q.tenant_id = f.tenant_id AND q.id = f.plan_id
     WHERE f.tenant_id = s.tenant_id AND f.subscription_id = s.id AND f.revision = s.revision) END AS phases`
 
@@ -125,6 +134,7 @@ export function toRateFromRow(row: ToRateRow): ToRate {
     id: row.id,
     customerId: row.customer_id,
     customerKey: row.customer_key,
+    payer: row.payer,
     subjects: row.subjects,
     planId: row.plan_id,
     phases: row.phases,
@@ -143,6 +153,7 @@ export function toRateFromRow(row: ToRateRow): ToRate {
     billedFees: (row.billed_fees ?? []).map((fee) => {
       return { ...fee, amountMinor: BigInt(fee.amountMinor), discountMinor: BigInt(fee.discountMinor) }
     }),
+    ...(row.progress === null ? {} : { progress: row.progress.map(progressFromRow) }),
   }
 }
 

@@ -7,7 +7,9 @@ import { type LeastDue, leastDueMinor } from '../../agreements/invoice-settings/
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { insertParts } from '../consolidated/gather.postgres.ts'
 import { insertInvoiceDiscounts } from '../discounts/discounts.postgres.ts'
+import { payerIdOf, type ToRate } from '../due.ts'
 import { insertBilledFees } from '../fees/fees.postgres.ts'
 import { insertBilledUsage, insertLines, insertNumbered, insertParked } from '../invoices/issue.postgres.ts'
 import { keepTexts } from '../invoices/issued-texts.postgres.ts'
@@ -15,6 +17,7 @@ import { type Applied, type NewInvoice, NOTHING_APPLIED } from '../invoices/rate
 import { billsNothing, insertSuppressed } from '../invoices/suppress.postgres.ts'
 import { markInvoiced } from '../items/items.postgres.ts'
 import type { Line } from '../lines.ts'
+import { insertProgressive } from '../progressive/progress.postgres.ts'
 import type { BillingRun } from './billing-run.ts'
 import { claim, itemPlaces, movesNothing } from './claim.ts'
 import type { Parked, RatedChunk } from './rate-chunk.ts'
@@ -26,7 +29,8 @@ export type LineToPay = Pick<Line, 'chargeKey' | 'meter' | 'amountMinor' | 'tax'
 export type InvoiceToPay = {
   id: string
   customerId: string
-  subscriptionId: string
+  /** Null: it belongs to none. */
+  subscriptionId: string | null
   /** Whose invoice it is; null or left out: the tenant's own. */
   legalEntityId?: string | null
   currency: string
@@ -67,10 +71,11 @@ const BILLED_BEFORE = /^(billed_usage_pkey|invoices_tenant_id_subscription_id_pe
 /**
  * Stores a rated chunk in one transaction. Answers whether all of it is new: what is not, somebody else has billed
  * meanwhile, perhaps not up to where this run is to bill. Order of effects:
- *   run held, if it is not cancelled → pending items locked → subscriptions with fees in advance locked → places of void
- *   invoices taken → subscriptions moved on
- *   → lines → discounts → items marked → billed usage, fees → credit drawn → balance applied, small amounts carried forward
- *   → texts → history, outbox → suppressed invoices → invoices with numbers, last → commit → log, metric
+ *   run held, if it is not cancelled → pending items locked → subscriptions with fees in advance locked → those of
+ *   progressive invoices locked and revised → places of void invoices taken → subscriptions moved on
+ *   → lines → discounts → items marked → billed usage, progress, fees → credit drawn → balance applied, small amounts
+ *   carried forward → texts → history, outbox → suppressed invoices → parts, gathered at the end of the run →
+ *   invoices with numbers, last → commit → log, metric
  * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and a repeated chunk
  * finds its subscriptions moved on, so nothing of it is stored again. Between commit and log a crash loses log lines
  * and counts of the metric, never money.
@@ -146,7 +151,12 @@ export function isDataError(error: unknown): boolean {
   return DATA_ERROR.test(String(code)) || (code === '23505' && BILLED_BEFORE.test(String(constraint)))
 }
 
-/** Answers those that have a number: whoever wants no invoices of nothing is not shown them. */
+/** It waits for the end of its run, to become one invoice with what else that issues to its payer. */
+function isPart({ subscription: { payer } }: NewInvoice): boolean {
+  return payer?.consolidates === true
+}
+
+/** Answers those that have a number: not what is to be a part, or of nothing where such invoices are not wanted. */
 async function store(
   tx: TenantTransaction,
   means: IssueDeps,
@@ -159,16 +169,19 @@ async function store(
   const places = invoices.flatMap(itemPlaces)
   if (places.length > 0) await markInvoiced(tx, places)
   await insertBilledUsage(tx, run.sealId, invoices)
+  await insertProgressive(tx, invoices)
   await insertBilledFees(tx, invoices)
   const { settings, hasTexts } = await findInvoiceSettings(tx)
   const suppresses = settings.zeroInvoices === 'suppress'
   const suppressed = suppresses ? invoices.filter(billsNothing) : []
   const shown = suppresses ? invoices.filter((invoice) => !billsNothing(invoice)) : invoices
-  const owing = shown.map(toPay)
+  const parts = shown.filter(isPart)
+  const issued = parts.length === 0 ? shown : shown.filter((invoice) => !isPart(invoice))
+  const owing = issued.map(toPay)
   const credit = await means.drawCredit(tx, owing, atMs)
   const applied = await means.applyBalance(tx, owing, credit, leastDueMinor(settings), atMs)
-  if (hasTexts) await keepTexts(tx, shown)
-  const events = shown.map((invoice) =>
+  if (hasTexts) await keepTexts(tx, issued)
+  const events = issued.map((invoice) =>
     issuedEvent(means, run, invoice, credit.get(invoice.id) ?? 0n, applied.get(invoice.id) ?? NOTHING_APPLIED),
   )
   events.push(...suppressed.map((invoice) => suppressedEvent(means, run, invoice)))
@@ -177,12 +190,14 @@ async function store(
   }
   await insertBillingEvents(tx, events, atMs)
   if (suppressed.length > 0) await insertSuppressed(tx, run.id, suppressed, atMs)
-  if (shown.length > 0) await insertNumbered(tx, run.id, shown, credit, applied, atMs)
-  return shown
+  if (parts.length > 0) await insertParts(tx, run.id, parts, atMs)
+  if (issued.length > 0) await insertNumbered(tx, run.id, issued, credit, applied, atMs)
+  return issued
 }
 
 function toPay({ id, subscription, plan, draft }: NewInvoice): InvoiceToPay {
-  const { id: subscriptionId, customerId } = subscription
+  const { id: subscriptionId } = subscription
+  const customerId = payerIdOf(subscription)
   const { legalEntityId, totalMinor, lines } = draft
   return { id, customerId, subscriptionId, legalEntityId, currency: plan.currency, totalMinor, lines }
 }
@@ -199,7 +214,7 @@ function issuedEvent(
   return {
     id: means.newId(),
     event: 'invoice.finalised',
-    customerId: subscription.customerId,
+    customerId: payerIdOf(subscription),
     subscriptionId: subscription.id,
     invoiceId: id,
     billingRunId: run.id,
@@ -214,9 +229,16 @@ function issuedEvent(
       period_start: new Date(period.startMs).toISOString(),
       period_end: new Date(period.endMs).toISOString(),
       seal_id: run.sealId,
+      ...onBehalfOf(subscription),
       ...(replaces === undefined || invoice.offCycle ? {} : { replaces }),
+      ...(invoice.progressive ? { progressive: true } : {}),
     },
   }
+}
+
+/** Whose subscription it is, where somebody else pays. */
+function onBehalfOf({ customerId, customerKey, payer }: ToRate): { on_behalf_of?: string } {
+  return payer == null || payer.id === customerId ? {} : { on_behalf_of: customerKey }
 }
 
 /** Nobody is told but who asks for the history. */
@@ -225,7 +247,7 @@ function suppressedEvent(means: Means, run: BillingRun, { id, subscription, peri
   return {
     id: means.newId(),
     event: 'invoice.suppressed',
-    customerId: subscription.customerId,
+    customerId: payerIdOf(subscription),
     subscriptionId: subscription.id,
     invoiceId: id,
     billingRunId: run.id,
@@ -273,7 +295,7 @@ function announceIssued(announce: Announce, { id, subscription, plan, draft }: N
   const meters = new Set(draft.lines.flatMap((line) => line.meter ?? []))
   announce({
     event: 'invoice_finalised',
-    userId: subscription.customerKey,
+    userId: subscription.payer?.key ?? subscription.customerKey,
     usageType: meters.size === 0 ? 'subscription' : [...meters].join(','),
     amount: formatMoney(draft.totalMinor, plan.currency),
     currency: plan.currency,

@@ -3,6 +3,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import { isAgainWaiting } from '../again/again.postgres.ts'
+import { isProgressDue } from '../progressive/is-progress-due.ts'
 import { countDue } from './due.postgres.ts'
 import { isLeftWaiting } from './left-waiting.postgres.ts'
 import { openRun } from './open-run.ts'
@@ -98,14 +99,7 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
   }
   const billTenant = async (tenantId: TenantId): Promise<void> => {
     await resumeTenant(tenantId)
-    const asOfMs = deps.now()
-    const runId = await deps.transact(tenantId, async (tx) => {
-      await lockSchedule(tx)
-      if (!(await isWanted(tx, asOfMs))) return undefined
-      if (await isHeldByCancel(tx)) return undefined
-      if (await hasUnfinishedRun(tx, asOfMs - NEW_RUN_AFTER_MS)) return undefined
-      return (await openRun(tx, { asOfMs }, deps)).id
-    })
+    const runId = await openWanted(deps, tenantId, deps.now())
     if (runId !== undefined) await continueRun(tenantId, runId)
   }
   return {
@@ -118,9 +112,27 @@ export function keepRuns(deps: KeeperDeps, stopSignal: AbortSignal): RunKeeper {
   }
 }
 
+/** The run that a tick opens; undefined: none is wanted, or none may be opened now. */
+async function openWanted(deps: KeeperDeps, tenantId: TenantId, asOfMs: number): Promise<string | undefined> {
+  const openIf = (wanted: (tx: TenantTransaction) => Promise<boolean>) =>
+    deps.transact(tenantId, async (tx): Promise<{ runId?: string; isFree: boolean }> => {
+      await lockSchedule(tx)
+      if (await isHeldByCancel(tx)) return { isFree: false }
+      if (await hasUnfinishedRun(tx, asOfMs - NEW_RUN_AFTER_MS)) return { isFree: false }
+      return (await wanted(tx)) ? { runId: (await openRun(tx, { asOfMs }, deps)).id, isFree: false } : { isFree: true }
+    })
+  const { runId, isFree } = await openIf((tx) => isWanted(tx, asOfMs))
+  if (!isFree) return runId
+  // Last, since it reads usage: not where a run is opened anyway, nor where none can be. What cannot be read opens none.
+  const isReached = await orLog(deps, { tenant_id: tenantId }, 'thresholds could not be looked at', () =>
+    isProgressDue(deps, tenantId, asOfMs),
+  )
+  return isReached === true ? (await openIf(async () => true)).runId : undefined
+}
+
 /**
  * A period is due, something waits that has no period to come or is to be billed again, or what was billed was not looked at
- * for a day.
+ * for a day. What has come to a threshold is asked behind it, without a transaction.
  */
 async function isWanted(tx: TenantTransaction, atMs: number): Promise<boolean> {
   if ((await countDue(tx, atMs, null)) > 0) return true

@@ -9,6 +9,7 @@ import { asBilled, feesToBill } from '../fees/fees-to-bill.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import { type ItemsOf, withItems } from '../items/with-items.ts'
 import { checkDraft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
+import { lessProgress } from '../progressive/progress.ts'
 import type { Price } from '../rating/price.ts'
 import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
 import { type MeteredUsage, readQuantities, type UsageReader, type UsageRequest } from '../usage.ts'
@@ -98,7 +99,8 @@ function rateSubscription(
     const next = due.periods[index + 1] ?? due.next ?? null
     const invoice = orPark(to, subscription, period.startMs, (): RatedInvoice => {
       const fees = hasFees ? feesOnInvoice(subscription, period, next, planOf, billed) : { lines: [], dueMs: null }
-      const rated = withLinesBefore(fees.lines, draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)))
+      const whole = withLinesBefore(fees.lines, draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)))
+      const rated = lessProgress(whole, subscription.progress, period, plan.currency)
       const of = { planId: plan.id, period, currency: plan.currency }
       const draft = withItems(rated, index === 0 ? itemsOf(subscription) : [], of)
       return { subscription, plan, period, next, draft, feesDueMs: fees.dueMs }

@@ -2,7 +2,9 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import { billAgain } from '../again/bill-again.ts'
+import { type ConsolidateDeps, consolidate } from '../consolidated/consolidate.ts'
 import { billLateUsage, type LateDeps } from '../late/bill-late-usage.ts'
+import { billProgressive } from '../progressive/bill-progressive.ts'
 import { reviewRun } from '../review/review-run.ts'
 import { awaitSeal, type SealWait } from './await-seal.ts'
 import { type BillDeps, billDue } from './bill-due.ts'
@@ -27,7 +29,8 @@ import type { Progress } from './steps.ts'
 export type Collect = (tenantId: TenantId, runId: string, progress: Progress) => Promise<boolean>
 
 export type RunDeps = BillDeps &
-  LateDeps & {
+  LateDeps &
+  ConsolidateDeps & {
     collect: Collect
     sleep: (ms: number) => Promise<void>
     sealWait: SealWait
@@ -47,6 +50,8 @@ export type RunOutcome = 'completed' | 'stopped' | 'awaiting_approval' | 'cancel
  *   late usage                the invoices before; a part of its subjects that is done differs by nothing any more
  *   left waiting              differences and items without an invoice: the next one finds them
  *   chunk of invoices         the chunks before it; the others are due still, and the same W makes the same lines
+ *   progressive invoices (progressive/bill-progressive.ts)   due invoices; a period is below its threshold behind its own
+ *   consolidated invoices (consolidated/consolidate.ts)   parts without numbers, which whoever continues gathers
  *   payment attempts, gateway, result (collection/payments)   issued invoices, unpaid
  *   completed                 everything done; it is only said again
  * Two runners of one run, or two runs of one tenant, may meet anywhere: unique keys let one of them through. Whatever
@@ -139,5 +144,10 @@ async function bill(deps: RunDeps, progress: Progress, tenantId: TenantId, run: 
   await progress('left-waiting')
   if (!isRetry && !(await billLeftWaiting(deps, tenantId, run))) return false
   if (!(await billDue(deps, progress, tenantId, run))) return false
+  await progress('progressive')
+  if (!isRetry && !(await billProgressive(deps, tenantId, run))) return false
+  // Behind all that issues: what it gathers would else wait for the next run.
+  await progress('consolidate')
+  if (!(await consolidate(deps, tenantId, run))) return false
   return deps.collect(tenantId, run.id, progress)
 }

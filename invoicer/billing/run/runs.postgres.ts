@@ -101,7 +101,7 @@ export async function hasUnfinishedRun(tx: TenantTransaction, openedAfterMs: num
 /** Whether something was billed, and no run that looked for late usage was opened after a moment. */
 export async function wasNotLookedAt(tx: TenantTransaction, afterMs: number): Promise<boolean> {
   const { rows } = await tx.query<{ wanted: boolean }>(
-    `SELECT EXISTS (SELECT FROM invoices) AND NOT EXISTS (
+    `SELECT EXISTS (SELECT FROM invoices WHERE subscription_id IS NOT NULL) AND NOT EXISTS (
        SELECT FROM billing_runs WHERE looked_at IS NOT NULL AND opened_at > $1) AS wanted`,
     [new Date(afterMs)],
   )
@@ -140,6 +140,7 @@ export async function findRunState(tx: TenantTransaction, runId: string): Promis
  * @throws Problem illegal_state when the run is cancelled.
  */
 export async function holdRun(tx: TenantTransaction, runId: string): Promise<void> {
+  await queueForRun(tx, runId, 'shared')
   const { rowCount } = await tx.query("SELECT FROM billing_runs WHERE id = $1 AND state <> 'cancelled' FOR KEY SHARE", [
     runId,
   ])
@@ -148,11 +149,21 @@ export async function holdRun(tx: TenantTransaction, runId: string): Promise<voi
 
 /** For whatever begins charges, likewise; those of a cancelled run may have been asked for. @throws Problem illegal_state. */
 export async function holdRunToCharge(tx: TenantTransaction, runId: string): Promise<void> {
+  await queueForRun(tx, runId, 'shared')
   const { rowCount } = await tx.query(
     `SELECT FROM billing_runs WHERE id = $1 AND (state <> 'cancelled' OR collect_asked_at IS NOT NULL) FOR KEY SHARE`,
     [runId],
   )
   if (rowCount === 0) throw new Problem('illegal_state', 'The billing run was cancelled: it charges nothing any more.')
+}
+
+/**
+ * Whoever bills by a run shares it, whoever cancels it wants it alone. Locks of its row have no queue for the shared ones: chunk
+ * after chunk, each begun before the last has ended, would hold it, and cancelling would wait for the end of the run.
+ */
+export async function queueForRun(tx: TenantTransaction, runId: string, as: 'shared' | 'alone'): Promise<void> {
+  const lock = as === 'shared' ? 'pg_advisory_xact_lock_shared' : 'pg_advisory_xact_lock'
+  await tx.query(`SELECT ${lock}(hashtextextended('billing run ' || $1::text, app_tenant()))`, [runId])
 }
 
 /** Whether a run is cancelled, and what it issued is still to be charged all the same. */

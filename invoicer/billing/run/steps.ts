@@ -14,6 +14,8 @@ export const RUN_STEPS = [
   'left-waiting',
   'rate',
   'issue',
+  'progressive',
+  'consolidate',
   'attempt',
   'charge',
   'settle',

@@ -1,3 +1,4 @@
+import { payerIdOf } from '../due.ts'
 import type { RatedInvoice } from '../invoices/rated-invoice.ts'
 import type { TaxContext } from '../tax/tax.ts'
 import type { TaxEngine, TaxOf } from '../tax/tax-port.ts'
@@ -48,11 +49,11 @@ function asError(error: unknown): Error {
 }
 
 function parts(invoice: RatedInvoice, taxOf: TaxOf): { part: RatedInvoice; context: TaxContext | undefined }[] {
-  const { customerId } = invoice.subscription
-  const context = taxOf(customerId)
+  const payerId = payerIdOf(invoice.subscription)
+  const context = taxOf(payerId)
   if (context === undefined) return [{ part: invoice, context }]
   return bySeller(invoice, context.seller.id).map(({ invoice: part, sellerId }) => ({
     part,
-    context: taxOf(customerId, sellerId),
+    context: taxOf(payerId, sellerId),
   }))
 }

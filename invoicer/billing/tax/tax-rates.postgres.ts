@@ -8,6 +8,8 @@ export type TaxRate = OwnRate & { id: string; createdAtMs: number }
 type RateRow = {
   id: string
   country: string
+  region: string | null
+  tax_class: string | null
   kind: string
   rate_percent: string
   effective_from: string
@@ -16,24 +18,35 @@ type RateRow = {
 }
 
 const RATE = `
-  SELECT id, country, kind, trim_scale(rate_percent)::text AS rate_percent,
+  SELECT id, country, region, tax_class, kind, trim_scale(rate_percent)::text AS rate_percent,
     to_char(effective_from, 'YYYY-MM-DD') AS effective_from, to_char(effective_until, 'YYYY-MM-DD') AS effective_until,
     created_at
   FROM tax_rates`
 
-/** False if the country has a rate from that day on; waits for a transaction that is about to add it. */
+/** False if the place has a rate of the class from that day on; waits for a transaction that is about to add it. */
 export async function insertTaxRate(tx: TenantTransaction, rate: TaxRate): Promise<boolean> {
   const { rowCount } = await tx.query(
-    `INSERT INTO tax_rates (tenant_id, id, country, kind, rate_percent, effective_from, effective_until, created_at)
-     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7)
-     ON CONFLICT (tenant_id, country, effective_from) DO NOTHING`,
-    [rate.id, rate.country, rate.kind, rate.ratePercent, rate.from, rate.until, new Date(rate.createdAtMs)],
+    `INSERT INTO tax_rates (tenant_id, id, country, region, tax_class, kind, rate_percent, effective_from,
+       effective_until, created_at)
+     VALUES (app_tenant(), $1, $2, $3, $4, $5, $6, $7, $8, $9)
+     ON CONFLICT (tenant_id, country, region, tax_class, effective_from) DO NOTHING`,
+    [
+      ...[rate.id, rate.country, rate.region, rate.taxClass, rate.kind, rate.ratePercent, rate.from, rate.until],
+      new Date(rate.createdAtMs),
+    ],
   )
   return rowCount === 1
 }
 
-export async function findTaxRate(tx: TenantTransaction, country: string, from: string): Promise<TaxRate | undefined> {
-  const { rows } = await tx.query<RateRow>(`${RATE} WHERE country = $1 AND effective_from = $2`, [country, from])
+export async function findTaxRate(
+  tx: TenantTransaction,
+  { country, region, taxClass, from }: Pick<TaxRate, 'country' | 'region' | 'taxClass' | 'from'>,
+): Promise<TaxRate | undefined> {
+  const { rows } = await tx.query<RateRow>(
+    `${RATE} WHERE country = $1 AND effective_from = $2 AND region IS NOT DISTINCT FROM $3
+       AND tax_class IS NOT DISTINCT FROM $4`,
+    [country, from, region, taxClass],
+  )
   return rows.map(fromRow)[0]
 }
 
@@ -49,6 +62,8 @@ function fromRow(row: RateRow): TaxRate {
   return {
     id: row.id,
     country: row.country,
+    region: row.region,
+    taxClass: row.tax_class,
     kind: row.kind,
     ratePercent: row.rate_percent,
     from: row.effective_from,

@@ -6,7 +6,7 @@ import { atMost } from './at-most.ts'
 import { type StripeTaxes, stripeTerms } from './stripe-terms.ts'
 import type { TaxContext, TaxTerms } from './tax.ts'
 import type { TaxEngine } from './tax-port.ts'
-import { linesByDay, taxed } from './taxed.ts'
+import { alikeKey, type TaxedAlike, taxed, taxedAlike } from './taxed.ts'
 
 export type StripeTaxSettings = {
   apiKey: string
@@ -26,7 +26,7 @@ const HUNDREDTHS = new Set(['ISK', 'UGX'])
 const TENS = new Set(['BHD', 'JOD', 'KWD', 'OMR', 'TND'])
 
 /**
- * Stripe Tax decides which taxes an invoice bears: its lines are asked for day by day, with the customer's address, tax ids
+ * Stripe Tax decides which taxes an invoice bears: its lines are asked for by day and class, with the customer's address, tax ids
  * and exemption. The amounts are made from its rates as ever, so that lines add up, and are verified and given back in parts;
  * where they come to something else than Stripe says, by more than what rounding makes, the subscription is parked. Asked
  * again for the same within a day, as a run is that goes on, Stripe answers the same.
@@ -40,22 +40,26 @@ export function stripeTax({ apiKey, url }: StripeTaxSettings, now: () => number)
   })
   const inTurn = atMost(ASKED_AT_ONCE)
   return async (draft, context, atMs, currency) => {
-    const days = linesByDay(draft, context, atMs)
+    const groups = taxedAlike(draft, context, atMs)
     const answers = new Map(
       await Promise.all(
-        [...days].map(async ([day, lines]): Promise<[day: string, Answer]> => {
-          const asked = paramsOf(context, day, sumOf(lines), currency, now())
-          return [day, await inTurn(() => ask(client, asked))]
+        [...groups].map(async ([key, group]): Promise<[key: string, Answer]> => {
+          const asked = paramsOf(context, group, currency, now())
+          return [key, await inTurn(() => ask(client, asked))]
         }),
       ),
     )
-    const terms = new Map([...answers].map(([day, answer]) => [day, termsOf(answer, context)]))
-    const answer = taxed(draft, context, atMs, (_context, day) => terms.get(day) ?? unknown(day))
-    for (const [day, lines] of days) {
+    const terms = new Map(
+      [...answers].map(([key, answer]) => [key, termsOf(answer, context, groups.get(key)?.taxClass)]),
+    )
+    const answer = taxed(draft, context, atMs, (_context, day, taxClass) => {
+      return terms.get(alikeKey(day, taxClass)) ?? unknown(day)
+    })
+    for (const [key, { lines }] of groups) {
       const places = lines.map((line) => draft.lines.indexOf(line))
       checkTaxes(
-        day,
-        answers.get(day) ?? unknown(day),
+        key,
+        answers.get(key) ?? unknown(key),
         places.flatMap((place) => answer.lines[place] ?? []),
         currency,
       )
@@ -97,9 +101,13 @@ async function ask(client: Stripe, asked: Asked): Promise<Answer> {
   }
 }
 
-/** One line for all of a day: they are of one kind, and Stripe knows no line below 0. */
-function paramsOf(context: TaxContext, day: string, sumMinor: bigint, currency: string, nowMs: number): Asked {
+/**
+ * One line for all of a day and class: they are of one kind, and Stripe knows no line below 0. A class that the legal entity
+ * has no code of Stripe's for is sold as what the Stripe account sells by default.
+ */
+function paramsOf(context: TaxContext, { day, taxClass, lines }: TaxedAlike, currency: string, nowMs: number): Asked {
   const { buyer, seller } = context
+  const code = taxClass === undefined ? undefined : seller.tax.codes?.[taxClass]
   if (!buyer.address) {
     throw new Problem(
       'calculation_failed',
@@ -115,7 +123,12 @@ function paramsOf(context: TaxContext, day: string, sumMinor: bigint, currency: 
   return {
     currency: currency.toLowerCase(),
     tax_date: Math.floor(nearest(Date.parse(`${day}T12:00:00Z`), nowMs) / 1_000),
-    line_items: [{ amount: stripeAmount(sumMinor, currency), reference: day, tax_behavior: behavior }],
+    line_items: [
+      {
+        ...{ amount: stripeAmount(sumOf(lines), currency), reference: alikeKey(day, taxClass) },
+        ...{ tax_behavior: behavior, ...(code === undefined ? {} : { tax_code: code }) },
+      },
+    ],
     customer_details: {
       address: { ...address, country },
       address_source: 'billing',
@@ -136,10 +149,11 @@ function nearest(atMs: number, nowMs: number): number {
   return Math.min(Math.max(atMs, nowMs - DAYS_AROUND_NOW * DAY_MS), nowMs + DAYS_AROUND_NOW * DAY_MS)
 }
 
-function termsOf(answer: Answer, { seller, buyer }: TaxContext): TaxTerms {
+function termsOf(answer: Answer, { seller, buyer }: TaxContext, taxClass: string | undefined): TaxTerms {
   const netMinor = seller.tax.inclusive ? answer.amountMinor - answer.taxMinor : answer.amountMinor
   const certificate = buyer.taxExemption?.certificate ?? null
-  return stripeTerms(answer, netMinor, { country: buyer.country ?? seller.country, certificate })
+  const terms = stripeTerms(answer, netMinor, { country: buyer.country ?? seller.country, certificate })
+  return taxClass === undefined ? terms : { ...terms, code: `${terms.code}/${taxClass}` }
 }
 
 /** What rounding makes: a unit for each line, and one for each jurisdiction. */

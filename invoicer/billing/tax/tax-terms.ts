@@ -1,6 +1,8 @@
 import { Problem } from '../../../schemas/http/problem.ts'
+import { parseQuantity } from '../../../schemas/quantity.ts'
 import { isInEu, isVatNumberOf, vatCountryOf } from '../../agreements/customers/eu.ts'
-import type { Buyer, Seller, TaxContext, TaxReason, TaxTerms } from './tax.ts'
+import type { Buyer, PlacedRate, Seller, TaxContext, TaxReason, TaxTerms } from './tax.ts'
+import { regionOf, taxCode } from './tax-place.ts'
 
 /** Types of tax ids that are looked at for the reverse charge. */
 const VAT_ID_TYPES: ReadonlySet<string> = new Set(['eu_vat', 'vat'])
@@ -8,11 +10,11 @@ const VAT_ID_TYPES: ReadonlySet<string> = new Set(['eu_vat', 'vat'])
 /**
  * Which tax a supply on a day bears. In this order: who is exempt pays none; a business of another member state of
  * the Union with its VAT number accounts for the tax itself; where the seller is not registered there is none; all others
- * pay the rate of their country. Countries are those whose VAT they have.
+ * pay the rate of their country, or of its region, for what is sold. Countries are those whose VAT they have.
  * @throws Problem calculation_failed where it cannot be known. An invoice is never untaxed because of that: its
  * subscription is parked.
  */
-export function taxTerms(context: TaxContext, day: string): TaxTerms {
+export function taxTerms(context: TaxContext, day: string, taxClass?: string): TaxTerms {
   const { buyer } = context
   const seller = sellerForVat(context.seller)
   const country = buyer.country === null ? null : vatCountryOf(buyer.country)
@@ -29,16 +31,42 @@ export function taxTerms(context: TaxContext, day: string): TaxTerms {
   const acrossEu = isInEu(seller.country) && isInEu(country) && country !== seller.country
   const taxed = acrossEu && seller.tax.euConsumers === 'origin' ? seller.country : country
   if (!isRegistered(seller, taxed)) return untaxed(context, taxed, day, 'not_registered')
-  const rate = context.rateOn(taxed, day)
+  const region = regionIn(context, taxed, day, taxClass)
+  const rate = context.rateOn(taxed, day, { region, taxClass })
   if (rate === undefined) {
     throw new Problem('calculation_failed', `There is no tax rate of ${taxed} on ${day}: add one to the tax rates.`)
   }
   return {
     ratePercent: rate.ratePercent,
-    code: codeOf(taxed, rate.kind),
-    reason: 'standard_rate',
+    code: taxCode(rate.region ?? taxed, rate.kind, rate.taxClass ?? undefined),
+    reason: reasonOf(rate, context.rateOn(taxed, day, { region })),
     certificate: null,
   }
+}
+
+/** That of the customer, where rates in force differ by region. @throws Problem calculation_failed where it is unclear. */
+function regionIn(
+  { buyer, regional }: TaxContext,
+  taxed: string,
+  day: string,
+  taxClass: string | undefined,
+): string | undefined {
+  if (buyer.country !== taxed || regional?.(taxed, day, taxClass) !== true) return undefined
+  const region = regionOf(taxed, buyer.region ?? null)
+  if (region !== undefined) return region
+  throw new Problem(
+    'calculation_failed',
+    `Tax in ${taxed} differs by region: set the region of the billing address of customer ${JSON.stringify(buyer.key)} ` +
+      `to its code of ISO 3166-2, as ${taxed}-….`,
+  )
+}
+
+/** A class has a rate of its own because of what is sold: `standard` is that of anything in the same place. */
+function reasonOf({ ratePercent, taxClass }: PlacedRate, standard: PlacedRate | undefined): TaxReason {
+  if (taxClass == null) return 'standard_rate'
+  const rate = parseQuantity(ratePercent)
+  if (rate.isZero()) return 'not_taxable'
+  return standard !== undefined && rate.lt(parseQuantity(standard.ratePercent)) ? 'reduced_rate' : 'standard_rate'
 }
 
 type VatSeller = Pick<Seller, 'tax'> & { country: string; registeredIn: readonly string[] }
@@ -78,9 +106,5 @@ function untaxed(
   reason: TaxReason,
   certificate: string | null = null,
 ): TaxTerms {
-  return { ratePercent: '0', code: codeOf(country, rateOn(country, day)?.kind ?? 'tax'), reason, certificate }
-}
-
-function codeOf(country: string, kind: string): string {
-  return `${country}-${kind.toUpperCase()}`
+  return { ratePercent: '0', code: taxCode(country, rateOn(country, day)?.kind ?? 'tax'), reason, certificate }
 }

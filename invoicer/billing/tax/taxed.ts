@@ -18,7 +18,7 @@ export function taxed(draft: Draft, context: TaxContext, atMs: number, termsOn: 
   const termsOf = tax.enabled ? termsByDay(context, termsOn) : () => undefined
   const terms = draft.lines.map((line): LineTerms | null | undefined => {
     if (line.tax !== undefined) return line.tax
-    return termsOf(taxedAtMs(line, atMs))
+    return termsOf(taxedAtMs(line, atMs), line.taxClass)
   })
   const amounts = taxAmounts(
     draft.lines.map(({ amountMinor, discount }, index) => ({
@@ -44,19 +44,27 @@ export function taxed(draft: Draft, context: TaxContext, atMs: number, termsOn: 
   return answer
 }
 
-export type TermsOn = (context: TaxContext, day: string) => TaxTerms
+export type TermsOn = (context: TaxContext, day: string, taxClass?: string) => TaxTerms
 
-/** The days whose terms a draft needs, each with the lines that have no tax yet. */
-export function linesByDay(draft: Draft, { seller, buyer }: TaxContext, atMs: number): Map<string, Line[]> {
-  const days = new Map<string, Line[]>()
+/** Lines that have no tax yet, of one day and, if they have one, one class: they have the same terms. */
+export type TaxedAlike = { day: string; taxClass: string | undefined; lines: Line[] }
+
+/** All that a draft needs terms for, by day and class. */
+export function taxedAlike(draft: Draft, { seller, buyer }: TaxContext, atMs: number): Map<string, TaxedAlike> {
+  const groups = new Map<string, TaxedAlike>()
   for (const line of seller.tax.enabled ? draft.lines : []) {
     if (line.tax !== undefined) continue
     const day = dayAt(taxedAtMs(line, atMs), buyer.zone)
-    const lines = days.get(day)
-    if (lines) lines.push(line)
-    else days.set(day, [line])
+    const key = alikeKey(day, line.taxClass)
+    const group = groups.get(key)
+    if (group) group.lines.push(line)
+    else groups.set(key, { day, taxClass: line.taxClass, lines: [line] })
   }
-  return days
+  return groups
+}
+
+export function alikeKey(day: string, taxClass?: string): string {
+  return taxClass === undefined ? day : `${day} ${taxClass}`
 }
 
 const UNTAXED = { ratePercent: '0', inclusive: false }
@@ -66,11 +74,14 @@ function taxedAtMs({ agreedAtMs, period }: Line, atMs: number): number {
 }
 
 /** The lines of an invoice share a few instants. */
-function termsByDay(context: TaxContext, termsOn: TermsOn): (atMs: number) => LineTerms {
-  const known = new Map<number, LineTerms>()
+function termsByDay(context: TaxContext, termsOn: TermsOn): (atMs: number, taxClass?: string) => LineTerms {
+  const anything = new Map<number, LineTerms>()
+  const classes = new Map<string, Map<number, LineTerms>>()
   const { inclusive } = context.seller.tax
-  return (atMs) => {
-    const found = known.get(atMs) ?? { ...termsOn(context, dayAt(atMs, context.buyer.zone)), inclusive }
+  return (atMs, taxClass) => {
+    const known = taxClass === undefined ? anything : (classes.get(taxClass) ?? new Map<number, LineTerms>())
+    if (taxClass !== undefined) classes.set(taxClass, known)
+    const found = known.get(atMs) ?? { ...termsOn(context, dayAt(atMs, context.buyer.zone), taxClass), inclusive }
     known.set(atMs, found)
     return found
   }

@@ -1,6 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idArray } from '../../array-text.ts'
-import { type OwnRate, rateOnOf } from './rates-of.ts'
+import { type OwnRate, rateOnOf, regionalIn } from './rates-of.ts'
 import type { Buyer, Seller, TaxContext } from './tax.ts'
 import { noTax, type TaxOf } from './tax-port.ts'
 
@@ -14,6 +14,7 @@ type BuyerRow = [
   taxExemption: Buyer['taxExemption'],
   sellerId: string | null,
   address: Buyer['address'],
+  region: string | null,
 ]
 type TaxesRow = { sellers: Seller[]; rates: OwnRate[]; buyers: BuyerRow[] }
 
@@ -23,15 +24,17 @@ export async function loadTaxes(tx: TenantTransaction, customerIds: readonly str
     `SELECT
        (SELECT coalesce(jsonb_agg(jsonb_build_object('id', e.id, 'country', e.country, 'registrations',
             e.tax_registrations, 'tax', jsonb_build_object('enabled', e.tax_enabled, 'engine', e.tax_engine, 'rounding', e.tax_rounding,
-            'inclusive', e.tax_inclusive, 'euConsumers', e.eu_consumers)) ORDER BY e.is_default DESC), '[]')
+            'inclusive', e.tax_inclusive, 'euConsumers', e.eu_consumers, 'codes', e.tax_codes)) ORDER BY e.is_default DESC), '[]')
         FROM legal_entities e) AS sellers,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('country', r.country, 'kind', r.kind, 'ratePercent',
+       (SELECT coalesce(jsonb_agg(jsonb_build_object('country', r.country, 'region', r.region,
+            'taxClass', r.tax_class, 'kind', r.kind, 'ratePercent',
             trim_scale(r.rate_percent)::text, 'from', to_char(r.effective_from, 'YYYY-MM-DD'),
             'until', to_char(r.effective_until, 'YYYY-MM-DD'))), '[]')
         FROM tax_rates r) AS rates,
        (SELECT coalesce(jsonb_agg(jsonb_build_array(c.id, c.external_key, c.kind, c.billing_address ->> 'country',
             c.timezone, c.tax_ids, c.tax_exemption, c.legal_entity_id,
-            CASE WHEN EXISTS (SELECT FROM legal_entities WHERE tax_engine <> 'embedded') THEN c.billing_address END)),
+            CASE WHEN EXISTS (SELECT FROM legal_entities WHERE tax_engine <> 'embedded') THEN c.billing_address END,
+            CASE WHEN EXISTS (SELECT FROM tax_rates WHERE region IS NOT NULL) THEN c.billing_address ->> 'region' END)),
             '[]')
         FROM customers c
         WHERE c.id = ANY ($1::uuid[]) AND EXISTS (SELECT FROM legal_entities)) AS buyers`,
@@ -43,12 +46,14 @@ export async function loadTaxes(tx: TenantTransaction, customerIds: readonly str
 
 function taxOfRow({ sellers, rates, buyers }: TaxesRow): TaxOf {
   const rateOn = rateOnOf(rates)
+  const regional = regionalIn(rates)
   const sellerOf = new Map(sellers.map((seller) => [seller.id, seller]))
   const contexts = new Map<string, TaxContext>()
-  for (const [customerId, key, kind, country, zone, taxIds, taxExemption, sellerId, address] of buyers) {
+  for (const [customerId, key, kind, country, zone, taxIds, taxExemption, sellerId, address, region] of buyers) {
     const seller = sellerId === null ? sellers[0] : sellerOf.get(sellerId)
     if (seller === undefined) throw new Error(`Legal entity ${sellerId} is not there.`)
-    contexts.set(customerId, { seller, buyer: { key, kind, country, zone, taxIds, taxExemption, address }, rateOn })
+    const buyer = { key, kind, country, region, zone, taxIds, taxExemption, address }
+    contexts.set(customerId, { seller, buyer, rateOn, regional })
   }
   return (customerId, sellerId) => {
     const context = contexts.get(customerId)

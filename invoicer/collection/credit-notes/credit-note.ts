@@ -38,7 +38,8 @@ export type CreditableInvoice = {
   id: string
   customerId: string
   customerKey: string
-  subscriptionId: string
+  /** Null: it belongs to none. */
+  subscriptionId: string | null
   /** Who issued it, and with which prefix; both null: the tenant itself. */
   legalEntityId: string | null
   numberPrefix: string | null

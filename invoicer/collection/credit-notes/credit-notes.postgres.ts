@@ -25,7 +25,7 @@ export async function lockCreditable(
     id: string
     customer_id: string
     customer_key: string
-    subscription_id: string
+    subscription_id: string | null
     legal_entity_id: string | null
     number_prefix: string | null
     currency: string
@@ -71,7 +71,10 @@ async function listBeingPaid(tx: TenantTransaction, invoiceIds: readonly string[
   return new Set(rows.map((row) => row.invoice_id))
 }
 
-/** Behind the lock of their invoices. A tax that is inside the amount of a line is taken out of it. */
+/**
+ * Behind the lock of their invoices; those of parts stand on the invoice that gathered them. A tax that is inside the amount
+ * of a line is taken out of it.
+ */
 async function listCreditableLines(
   tx: TenantTransaction,
   invoiceIds: readonly string[],
@@ -86,15 +89,18 @@ async function listCreditableLines(
     credited_net: string
     credited_tax: string
   }>(
-    `SELECT l.invoice_id, l.line_index, l.lowers_line, coalesce(l.tax_inclusive, false) AS tax_inside,
+    `SELECT coalesce(q.consolidated_id, l.invoice_id) AS invoice_id, coalesce(q.first_line, 0) + l.line_index AS line_index,
+       coalesce(q.first_line, 0) + l.lowers_line AS lowers_line, coalesce(l.tax_inclusive, false) AS tax_inside,
        l.amount_minor - CASE WHEN l.tax_inclusive THEN l.tax_minor ELSE 0 END AS net_minor,
        coalesce(l.tax_minor, 0) AS tax_minor,
        coalesce(sum(n.amount_minor), 0) AS credited_net, coalesce(sum(n.tax_minor), 0) AS credited_tax
      FROM invoice_lines l
      LEFT JOIN credit_note_lines n
        ON n.tenant_id = l.tenant_id AND n.invoice_id = l.invoice_id AND n.line_index = l.line_index
+     LEFT JOIN invoice_parts q ON q.tenant_id = l.tenant_id AND q.invoice_id = l.invoice_id
      WHERE l.invoice_id = ANY ($1::uuid[])
-     GROUP BY l.tenant_id, l.invoice_id, l.line_index ORDER BY l.invoice_id, l.line_index`,
+       OR l.invoice_id IN (SELECT p.invoice_id FROM invoice_parts p WHERE p.consolidated_id = ANY ($1::uuid[]))
+     GROUP BY l.tenant_id, l.invoice_id, l.line_index, q.tenant_id, q.invoice_id ORDER BY 1, 2`,
     [idArray([...new Set(invoiceIds)])],
   )
   const linesOf = new Map<string, CreditableInvoice['lines'][number][]>()
@@ -115,7 +121,7 @@ async function listCreditableLines(
   return linesOf
 }
 
-/** Before their notes, which come last. */
+/** Before their notes, which come last. A line of a part is that of the part. */
 export async function insertNoteLines(
   tx: TenantTransaction,
   notes: readonly { id: string; invoiceId: string; lines: readonly CreditNoteLine[] }[],
@@ -123,7 +129,10 @@ export async function insertNoteLines(
   const lines = notes.flatMap(({ id, invoiceId, lines: own }) => own.map((line) => ({ id, invoiceId, ...line })))
   await tx.query(
     `INSERT INTO credit_note_lines (tenant_id, credit_note_id, invoice_id, line_index, amount_minor, tax_minor)
-     SELECT app_tenant(), n.* FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::bigint[], $5::bigint[]) AS n`,
+     SELECT app_tenant(), n.id, coalesce(q.invoice_id, n.invoice_id), n.line - coalesce(q.first_line, 0), n.net, n.tax
+     FROM unnest($1::uuid[], $2::uuid[], $3::integer[], $4::bigint[], $5::bigint[]) AS n (id, invoice_id, line, net, tax)
+     LEFT JOIN invoice_parts q ON q.tenant_id = app_tenant() AND q.consolidated_id = n.invoice_id
+       AND n.line >= q.first_line AND n.line < q.first_line + q.line_count`,
     [
       idArray(lines.map(({ id }) => id)),
       idArray(lines.map(({ invoiceId }) => invoiceId)),
@@ -233,9 +242,11 @@ type NoteRow = {
 const NOTE = `
   SELECT n.id, n.number, n.invoice_id, n.customer_id, n.currency, n.reason, n.subtotal_minor, n.tax_minor, n.total_minor,
     n.settled_minor, n.balance_minor, n.issued_at, n.request, e.number_prefix,
-    (SELECT jsonb_agg(jsonb_build_object('line', l.line_index, 'net', l.amount_minor::text, 'tax', l.tax_minor::text)
-                      ORDER BY l.line_index)
-     FROM credit_note_lines l WHERE l.tenant_id = n.tenant_id AND l.credit_note_id = n.id) AS lines
+    (SELECT jsonb_agg(jsonb_build_object('line', coalesce(q.first_line, 0) + l.line_index, 'net', l.amount_minor::text,
+                                         'tax', l.tax_minor::text) ORDER BY coalesce(q.first_line, 0) + l.line_index)
+     FROM credit_note_lines l
+     LEFT JOIN invoice_parts q ON q.tenant_id = l.tenant_id AND q.invoice_id = l.invoice_id
+     WHERE l.tenant_id = n.tenant_id AND l.credit_note_id = n.id) AS lines
   FROM credit_notes n
   LEFT JOIN legal_entities e ON e.tenant_id = n.tenant_id AND e.id = n.legal_entity_id`
 

@@ -1,12 +1,13 @@
 import { Problem } from '../../../schemas/http/problem.ts'
-import { parseMoney } from '../../../schemas/money.ts'
+import { formatMoney, parseMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { readInvoice } from '../../billing/invoices/read-invoice.ts'
 import { idOrNull, type Means } from '../../transaction.ts'
+import { type Refund, refundPurchase } from '../top-ups/refund-purchase.ts'
 import type { CreditableInvoice, CreditNote, CreditNoteLine } from './credit-note.ts'
 import { findNoteByKey, listNotes, lockCreditable } from './credit-notes.postgres.ts'
 import { creditAll, creditLowered, creditPart, loweredLine, restOfAll } from './split-credit.ts'
-import { writeNotes } from './write-notes.ts'
+import { type DraftNote, writeNotes } from './write-notes.ts'
 
 /** Amounts are texts in major units, tax included. Neither an amount nor lines: everything that is left. */
 export type IssueCreditNote = {
@@ -20,7 +21,9 @@ export type IssueCreditNote = {
 /**
  * Gives an invoice back, or a part of it, once per idempotency key: the same request again answers the stored note. All
  * notes together never exceed the invoice, and the last one takes exactly what is left, tax included.
- * @throws Problem not_found; conflict for another request under the same key; invalid_request for an amount that cannot be.
+ * What gives a purchase of credit back takes the credit back.
+ * @throws Problem not_found; conflict for another request under the same key; invalid_request for an amount that cannot be;
+ * illegal_state where bought credit is no longer there.
  */
 export async function issueCreditNote(
   tx: TenantTransaction,
@@ -36,11 +39,27 @@ export async function issueCreditNote(
     if (textOf(stored.request) === textOf(request)) return { note: stored.note, created: false }
     throw new Problem('conflict', 'This idempotency key stands for another credit note on the invoice.')
   }
+  if (invoice.state === 'part') {
+    throw new Problem(
+      'illegal_state',
+      'It is a part of another invoice, and that is to be paid: give lines of that one back.',
+    )
+  }
   if (invoice.state === 'void') throw new Problem('conflict', 'The invoice is void: there is nothing to give back.')
   const taken = takenFrom(invoice, input)
-  const [note] = await writeNotes(tx, means, [{ invoice, lines: taken, reason, idempotencyKey, request }], means.now())
+  const atMs = means.now()
+  const draft = { id: means.newId(), invoice, lines: taken, reason, idempotencyKey, request }
+  // Credit is sold beside subscriptions alone.
+  if (invoice.subscriptionId === null) await refundPurchase(tx, means, refundOf(draft), atMs)
+  const [note] = await writeNotes(tx, means, [draft], atMs)
   if (note === undefined) throw new Error('There is no credit note.')
   return { note, created: true }
+}
+
+function refundOf({ id: creditNoteId, invoice, lines }: DraftNote & { id: string }): Refund {
+  const { id: invoiceId, customerId, currency } = invoice
+  const totalMinor = lines.reduce((sum, { netMinor, taxMinor }) => sum + netMinor + taxMinor, 0n)
+  return { creditNoteId, invoiceId, customerId, currency, totalMinor }
 }
 
 /** Oldest first. @throws Problem not_found. */
@@ -57,7 +76,7 @@ function takenFrom(invoice: CreditableInvoice, { amount, lines }: IssueCreditNot
   if (amount !== null) {
     const wantedMinor = parseMoney(amount, currency)
     if (wantedMinor <= 0n || wantedMinor > restMinor)
-      throw invalid('amount', 'This must be above 0, and at most what is left.')
+      throw invalid('amount', `This must be above 0, and at most what is left: ${formatMoney(restMinor, currency)}.`)
     return creditPart(invoice.lines, wantedMinor)
   }
   if (lines === null) return creditAll(invoice.lines)

@@ -17,6 +17,8 @@ import {
 
 /** A note that is to be made on a locked invoice. */
 export type DraftNote = {
+  /** Where something else names the note. */
+  id?: string
   invoice: CreditableInvoice
   lines: readonly CreditNoteLine[]
   reason: string

@@ -34,7 +34,7 @@ export type CreditGrant = {
 export type CreditUse = {
   id: string
   grantId: string
-  kind: 'drawn' | 'expired' | 'rolled' | 'returned'
+  kind: 'drawn' | 'expired' | 'rolled' | 'returned' | 'refunded'
   amountMinor: bigint
   invoiceId: string | null
   /** The grant that it became. */

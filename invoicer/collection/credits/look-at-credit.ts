@@ -3,7 +3,7 @@ import { inHalves } from '../../billing/budgets/in-halves.ts'
 import type { LookHooks, Watch } from '../../billing/budgets/keep-watching.ts'
 import { loadDiscounts } from '../../billing/discounts/discounts.postgres.ts'
 import type { DiscountsOf } from '../../billing/discounts/in-force.ts'
-import type { ToRate } from '../../billing/due.ts'
+import { payerIdOf, type ToRate } from '../../billing/due.ts'
 import { draftPreviews, type ToPreview } from '../../billing/preview/draft-previews.ts'
 import { loadPlans } from '../../billing/run/billable-plans.ts'
 import type { InvoiceToPay } from '../../billing/run/issue-chunk.ts'
@@ -21,7 +21,7 @@ import type { OpenCredit } from './credit.ts'
 import { listOpenCredit } from './credits.postgres.ts'
 import { fireCreditAlerts, type ReachedCredit } from './fire-credit-alerts.ts'
 import { renewSome } from './renew-some.ts'
-import { type CreditFill, listFills, listUnbilled } from './standing.postgres.ts'
+import { type CreditFill, listFills, listUnbilled, sumWaitingParts } from './standing.postgres.ts'
 import { type ClaimedThresholds, claimThresholds, restThresholds } from './thresholds.postgres.ts'
 import { creditLevelsReached, levelTexts, usedMinor } from './thresholds.ts'
 import { unbilledPeriods } from './unbilled-periods.ts'
@@ -30,7 +30,13 @@ type LookDeps = Means & { transact: Transact; usage: UsageReader; gateway: { nam
 /** Null: it never had any credit. */
 type Standing = Omit<CreditFill, 'grantId'> & { grantId: string | null }
 type Watched = ClaimedThresholds &
-  Standing & { subscriptions: ToRate[]; credits: OpenCredit[]; topUpBelowMinor: bigint | null }
+  Standing & {
+    subscriptions: ToRate[]
+    credits: OpenCredit[]
+    topUpBelowMinor: bigint | null
+    /** Rated by a run that has yet to gather it into an invoice. */
+    waitingMinor: bigint
+  }
 
 /** Each customer is looked at about so often; whoever does has so long for it before another process looks too. */
 const LOOK_EVERY_MS = 60_000
@@ -92,7 +98,8 @@ async function lookAtCredit(deps: LookDeps, tenantId: TenantId, dueMs: number, h
  * Those with something left to tell, or for whom credit is bought in time, are watched. The others rest: their rows are
  * locked, so a grant or a change is seen here or comes after this and has them looked at again.
  *
- * Balances are read before what is not invoiced yet: what a run draws between the two counts a minute late, never twice.
+ * Balances are read before what waits to be gathered, and that before what is not invoiced yet: what a run draws or rates
+ * between them counts a minute late, never twice.
  */
 async function take(
   transact: Transact,
@@ -123,14 +130,16 @@ async function take(
     const openIds = new Set(open.map(({ customerId }) => customerId))
     const resting = claimed.map(({ customerId }) => customerId).filter((customerId) => !openIds.has(customerId))
     if (resting.length > 0) await restThresholds(tx, resting)
+    const waitingOf = await sumWaitingParts(tx, [...openIds])
     const subscriptionsOf = new Map<string, ToRate[]>([...openIds].map((customerId) => [customerId, []]))
-    for (const one of await listUnbilled(tx, [...openIds], nowMs)) subscriptionsOf.get(one.customerId)?.push(one)
+    for (const one of await listUnbilled(tx, [...openIds], nowMs)) subscriptionsOf.get(payerIdOf(one))?.push(one)
     const creditsOf = new Map<string, OpenCredit[]>([...openIds].map((customerId) => [customerId, []]))
     for (const one of await listOpenCredit(tx, [...openIds], nowMs)) creditsOf.get(one.customerId)?.push(one)
     const watched = open.map((one) => {
       const { customerId } = one
       const subscriptions = subscriptionsOf.get(customerId) ?? []
-      return { ...one, subscriptions, credits: creditsOf.get(customerId) ?? [] }
+      const credits = creditsOf.get(customerId) ?? []
+      return { ...one, subscriptions, credits, waitingMinor: waitingOf.get(customerId) ?? 0n }
     })
     return { taken: claimed.length, watched }
   })
@@ -173,14 +182,17 @@ async function spentOf(
       toPay.set(of, [...(toPay.get(of) ?? []), invoice])
     }
   }
-  return { spentMinor: new Map([...toPay].map(([of, invoices]) => [of, spentMinorOf(of, invoices)])), failures }
+  return { spentMinor: new Map(part.map((of) => [of, spentMinorOf(of, toPay.get(of) ?? [])])), failures }
 }
 
-/** Where credit pays some lines only, no more is spent of it than it would pay of these. */
-function spentMinorOf({ credits }: Watched, invoices: readonly InvoiceToPay[]): bigint {
+/**
+ * Where credit pays some lines only, no more is spent of it than it would pay of these; what waits to be gathered counts
+ * there when it is.
+ */
+function spentMinorOf({ credits, waitingMinor }: Watched, invoices: readonly InvoiceToPay[]): bigint {
   const amounts = credits.some(({ scope }) => scope !== null)
     ? allocateCredit(invoices, credits).map(({ amountMinor }) => amountMinor)
-    : invoices.map(({ totalMinor }) => (totalMinor > 0n ? totalMinor : 0n))
+    : [waitingMinor, ...invoices.map(({ totalMinor }) => totalMinor)].map((minor) => (minor > 0n ? minor : 0n))
   return amounts.reduce((sum, amountMinor) => sum + amountMinor, 0n)
 }
 

@@ -64,7 +64,21 @@ export async function countGrants(tx: TenantTransaction, customerIds: readonly s
   return new Map(rows.map((row) => [row.customer_id, row.grants]))
 }
 
-/** The subscriptions of customers that have begun a period without an invoice. */
+/** What waits to be gathered into an invoice of each of these customers; none: not in it. By an index that is empty for most. */
+export async function sumWaitingParts(
+  tx: TenantTransaction,
+  customerIds: readonly string[],
+): Promise<Map<string, bigint>> {
+  const { rows } = await tx.query<{ customer_id: string; waiting_minor: string }>(
+    `SELECT i.customer_id, sum(i.total_minor)::text AS waiting_minor
+     FROM invoice_parts q JOIN invoices i ON i.tenant_id = q.tenant_id AND i.id = q.invoice_id
+     WHERE q.consolidated_id IS NULL AND i.customer_id = ANY ($1::uuid[]) GROUP BY i.customer_id`,
+    [idArray(customerIds)],
+  )
+  return new Map(rows.map((row) => [row.customer_id, BigInt(row.waiting_minor)]))
+}
+
+/** The subscriptions that customers pay for, their own or those of others, and that have begun a period without an invoice. */
 export async function listUnbilled(
   tx: TenantTransaction,
   customerIds: readonly string[],
@@ -74,7 +88,7 @@ export async function listUnbilled(
     `SELECT ${TO_RATE} FROM subscriptions s
      JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
      JOIN customers c ON c.tenant_id = s.tenant_id AND c.id = s.customer_id
-     WHERE s.customer_id = ANY ($1::uuid[]) AND s.next_period_start <= $2`,
+     WHERE ((c.id = ANY ($1::uuid[]) AND c.payer_id IS NULL) OR c.payer_id = ANY ($1::uuid[])) AND s.next_period_start <= $2`,
     [idArray(customerIds), new Date(atMs)],
   )
   return rows.map(toRateFromRow)

@@ -8,6 +8,7 @@ import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import type { ChargeRequest, ChargeResult, Gateway } from './gateway.ts'
 import {
+  findUnpaid,
   insertAttempts,
   type LiveAttempt,
   listLiveAttempts,
@@ -70,17 +71,28 @@ export async function collectPayments(
   return false
 }
 
-/** One attempt per invoice that owes something: the live one, or a new one. */
+/**
+ * Pays an invoice that no run issued, in the same steps. Whoever died on the way is followed by whoever asks again.
+ */
+export async function collectInvoice(deps: CollectDeps, tenantId: TenantId, invoiceId: string): Promise<void> {
+  const unpaid = await deps.transact(tenantId, (tx) => findUnpaid(tx, invoiceId))
+  if (unpaid === undefined) return
+  const attempts = await openAttempts(deps, tenantId, null, [unpaid])
+  const { settled } = await chargeAll(deps, tenantId, null, attempts)
+  await settle(deps, tenantId, null, [unpaid], settled)
+}
+
+/** One attempt per invoice that owes something: the live one, or a new one. `runId` null: no run issued them. */
 async function openAttempts(
   deps: CollectDeps,
   tenantId: TenantId,
-  runId: string,
+  runId: string | null,
   unpaid: readonly UnpaidInvoice[],
 ): Promise<LiveAttempt[]> {
   const owing = unpaid.filter((invoice) => invoice.amountDueMinor > 0n)
   if (owing.length === 0) return []
   return deps.transact(tenantId, async (tx) => {
-    await holdRunToCharge(tx, runId)
+    if (runId !== null) await holdRunToCharge(tx, runId)
     const locked = await lockUnpaid(
       tx,
       owing.map((invoice) => invoice.id),
@@ -112,7 +124,7 @@ type Charged = { settled: SettledAttempt[]; cancelled?: Problem }
 async function chargeAll(
   { transact, gateway }: CollectDeps,
   tenantId: TenantId,
-  runId: string,
+  runId: string | null,
   attempts: readonly LiveAttempt[],
 ): Promise<Charged> {
   const settled: SettledAttempt[] = []
@@ -136,10 +148,10 @@ async function chargeAll(
 /** Those of the attempts that are still to be sent. @throws Problem illegal_state when the run is cancelled. */
 async function noteSent(
   tx: TenantTransaction,
-  runId: string,
+  runId: string | null,
   attempts: readonly LiveAttempt[],
 ): Promise<LiveAttempt[]> {
-  await holdRunToCharge(tx, runId)
+  if (runId !== null) await holdRunToCharge(tx, runId)
   await lockUnpaid(
     tx,
     attempts.map(({ invoiceId }) => invoiceId),

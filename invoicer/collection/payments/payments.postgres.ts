@@ -1,3 +1,5 @@
+import type { Pool } from 'pg'
+import type { TenantId } from '../../../schemas/http/door.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idArray, plainArray, textArray } from '../../array-text.ts'
 import { statesBefore } from '../../billing/invoices/lifecycle.ts'
@@ -7,7 +9,8 @@ import type { ChargeResult, Gateway } from './gateway.ts'
 export type UnpaidInvoice = {
   id: string
   customerId: string
-  subscriptionId: string
+  /** Null: it belongs to none. */
+  subscriptionId: string | null
   customerKey: string
   totalMinor: bigint
   creditMinor: bigint
@@ -25,31 +28,64 @@ export type LiveAttempt = {
 }
 export type SettledAttempt = LiveAttempt & { result: ChargeResult }
 
+type UnpaidRow = {
+  id: string
+  customer_id: string
+  subscription_id: string | null
+  external_key: string
+  total_minor: string
+  credit_minor: string
+  amount_due_minor: string
+  currency: string
+}
+const UNPAID = `
+  SELECT i.id, i.customer_id, i.subscription_id, c.external_key, i.total_minor, i.credit_minor,
+    i.amount_due_minor - i.settled_minor AS amount_due_minor, i.currency
+  FROM invoices i JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.customer_id
+  WHERE i.state = 'finalised' AND NOT EXISTS (
+    SELECT FROM payments p WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.id AND p.state = 'declined')`
+
 export async function listUnpaid(
   tx: TenantTransaction,
   runId: string,
   page: { after: string | null; limit: number },
 ): Promise<UnpaidInvoice[]> {
-  const { rows } = await tx.query<{
-    id: string
-    customer_id: string
-    subscription_id: string
-    external_key: string
-    total_minor: string
-    credit_minor: string
-    amount_due_minor: string
-    currency: string
-  }>(
-    `SELECT i.id, i.customer_id, i.subscription_id, c.external_key, i.total_minor, i.credit_minor,
-       i.amount_due_minor - i.settled_minor AS amount_due_minor, i.currency
-     FROM invoices i JOIN customers c ON c.tenant_id = i.tenant_id AND c.id = i.customer_id
-     WHERE i.billing_run_id = $1 AND i.state = 'finalised' AND ($2::uuid IS NULL OR i.id > $2)
-       AND NOT EXISTS (SELECT FROM payments p
-                       WHERE p.tenant_id = i.tenant_id AND p.invoice_id = i.id AND p.state = 'declined')
-     ORDER BY i.id LIMIT $3`,
+  const { rows } = await tx.query<UnpaidRow>(
+    `${UNPAID} AND i.billing_run_id = $1 AND ($2::uuid IS NULL OR i.id > $2) ORDER BY i.id LIMIT $3`,
     [runId, page.after, page.limit],
   )
-  return rows.map((row) => ({
+  return rows.map(unpaidFromRow)
+}
+
+/** One that no run issued. */
+export async function findUnpaid(tx: TenantTransaction, invoiceId: string): Promise<UnpaidInvoice | undefined> {
+  const { rows } = await tx.query<UnpaidRow>(`${UNPAID} AND i.id = $1 AND i.billing_run_id IS NULL`, [invoiceId])
+  return rows.map(unpaidFromRow)[0]
+}
+
+/** Those that no run issued, up to a moment. */
+export async function listUnpaidBeside(
+  tx: TenantTransaction,
+  issuedUntilMs: number,
+  page: { after: string | null; limit: number },
+): Promise<UnpaidInvoice[]> {
+  const { rows } = await tx.query<UnpaidRow>(
+    `${UNPAID} AND i.billing_run_id IS NULL AND i.finalised_at <= $1 AND ($2::uuid IS NULL OR i.id > $2)
+     ORDER BY i.id LIMIT $3`,
+    [new Date(issuedUntilMs), page.after, page.limit],
+  )
+  return rows.map(unpaidFromRow)
+}
+
+export async function tenantsWithUnpaidBeside(pool: Pool, issuedUntilMs: number): Promise<TenantId[]> {
+  const { rows } = await pool.query<{ tenant_id: TenantId }>('SELECT tenant_id FROM tenants_with_unpaid_beside($1)', [
+    new Date(issuedUntilMs),
+  ])
+  return rows.map((row) => row.tenant_id)
+}
+
+function unpaidFromRow(row: UnpaidRow): UnpaidInvoice {
+  return {
     id: row.id,
     customerId: row.customer_id,
     subscriptionId: row.subscription_id,
@@ -58,7 +94,7 @@ export async function listUnpaid(
     creditMinor: BigInt(row.credit_minor),
     amountDueMinor: BigInt(row.amount_due_minor),
     currency: row.currency,
-  }))
+  }
 }
 
 /**
@@ -157,7 +193,13 @@ export async function holdUncollected(tx: TenantTransaction, runId: string): Pro
   return rowCount === 1
 }
 
-export type Withdrawn = { id: string; invoiceId: string; customerId: string; subscriptionId: string; gateway: string }
+export type Withdrawn = {
+  id: string
+  invoiceId: string
+  customerId: string
+  subscriptionId: string | null
+  gateway: string
+}
 
 /** Ends those attempts of a run's invoices that no gateway has heard of. In the order in which all lock invoices. */
 export async function withdrawUnsent(tx: TenantTransaction, runId: string): Promise<Withdrawn[]> {
@@ -171,7 +213,7 @@ export async function withdrawUnsent(tx: TenantTransaction, runId: string): Prom
     id: string
     invoice_id: string
     customer_id: string
-    subscription_id: string
+    subscription_id: string | null
     gateway: string
   }>(
     `UPDATE payments p SET state = 'withdrawn' FROM invoices i

@@ -23,7 +23,7 @@ type Settled = { invoice: UnpaidInvoice; attempt: SettledAttempt }
 export async function settle(
   deps: SettleDeps,
   tenantId: TenantId,
-  runId: string,
+  runId: string | null,
   invoices: readonly UnpaidInvoice[],
   attempts: readonly SettledAttempt[],
 ): Promise<void> {
@@ -58,7 +58,7 @@ export async function settle(
   for (const item of news) announcePayment(deps, item)
 }
 
-function paymentEvent(deps: SettleDeps, runId: string, { invoice, attempt }: Settled): NewBillingEvent {
+function paymentEvent(deps: SettleDeps, runId: string | null, { invoice, attempt }: Settled): NewBillingEvent {
   const { result } = attempt
   const data = {
     payment_id: attempt.id,
@@ -70,7 +70,7 @@ function paymentEvent(deps: SettleDeps, runId: string, { invoice, attempt }: Set
   return { id: deps.newId(), event: `payment.${result.outcome}`, billingRunId: runId, ...subjectsOf(invoice), data }
 }
 
-function paidEvent(deps: SettleDeps, runId: string, invoice: UnpaidInvoice): NewBillingEvent {
+function paidEvent(deps: SettleDeps, runId: string | null, invoice: UnpaidInvoice): NewBillingEvent {
   const { totalMinor, creditMinor, amountDueMinor, currency } = invoice
   const money = (minor: bigint) => formatMoney(minor, currency)
   const data = { total: money(totalMinor), credit: money(creditMinor), amount_paid: money(amountDueMinor), currency }

@@ -15,6 +15,7 @@ import { openPurchases } from './open-purchases.ts'
 import { listPurchases } from './purchases.postgres.ts'
 import { findRule, markRemoved, storeRule } from './rules.postgres.ts'
 import type { Purchase, TopUpRule } from './top-up.ts'
+import { mustPayItself } from './who-pays.ts'
 
 /** `customer` is an id or external key; amounts are texts in major units. */
 export type PutRule = Pick<TopUpRule, 'mostPurchases' | 'per' | 'priority' | 'expiresAfterDays'> & {
@@ -27,7 +28,8 @@ export type PutRule = Pick<TopUpRule, 'mostPurchases' | 'per' | 'priority' | 'ex
 /**
  * Sets what is bought for a customer by itself, in place of what was before; a suspended rule may buy again. Where the
  * customer has less than the threshold, it buys at once.
- * @throws Problem not_found; invalid_request for an amount or a scope that cannot be.
+ * @throws Problem not_found; invalid_request for an amount or a scope that cannot be; illegal_state where somebody else pays
+ * for the customer.
  */
 export async function putRule(
   tx: TenantTransaction,
@@ -35,7 +37,9 @@ export async function putRule(
   means: Means,
   gateway: Gateway['name'],
 ): Promise<TopUpRule> {
-  const { id: customerId, currency } = await readCustomer(tx, input.customer)
+  const customer = await readCustomer(tx, input.customer)
+  await mustPayItself(tx, customer)
+  const { id: customerId, currency } = customer
   const { mostPurchases, per, priority, expiresAfterDays, scope } = input
   const thresholdMinor = parseMoney(input.threshold, currency)
   const amountMinor = parseMoney(input.amount, currency)

@@ -2,7 +2,10 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import { formatMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { readCustomer } from '../../agreements/customers/read-customer.ts'
+import { issueBeside } from '../../billing/beside/issue-beside.ts'
 import { isDataError } from '../../billing/run/issue-chunk.ts'
+import { noTax } from '../../billing/tax/tax-port.ts'
+import { loadTaxes } from '../../billing/tax/taxes.postgres.ts'
 import { queueDeliveries } from '../../outbox/deliveries.postgres.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
@@ -14,7 +17,8 @@ import { watchCreditOf } from '../credits/thresholds.postgres.ts'
 import { DEFAULT_CREDIT_THRESHOLDS } from '../credits/thresholds.ts'
 import { charge } from '../payments/collect-payments.ts'
 import type { ChargeResult, Gateway } from '../payments/gateway.ts'
-import { claimPurchases, settlePurchases } from './purchases.postgres.ts'
+import { purchaseInvoice } from './purchase-invoice.ts'
+import { claimPurchases, markPurchasesInvoiced, settlePurchases } from './purchases.postgres.ts'
 import { keepDeclines, lockRules } from './rules.postgres.ts'
 import type { Purchase, TopUpRule } from './top-up.ts'
 
@@ -37,8 +41,8 @@ const MOST_DECLINES = 3
  *   taken for a minute                                  whoever comes next takes it
  *   gateway                                             asked again in a minute, with the same key: it charges once
  *   credit that is due                                  as if it had been given by itself
- *   result; grant, or decline of the rule; history      one commit: all or none, and then the gateway is asked again and
- *                                                       answers what it did
+ *   result; grant, or decline of the rule; history;     one commit: all or none, and then the gateway is asked again and
+ *   invoice of what was paid, with its number, last     answers what it did
  * No answer, or one that nobody understands, is none: the purchase stays open, so that no other one is made, and `failed`
  * hears of it. So it does of a result that the database refuses because of its content, which holds up no other.
  */
@@ -94,18 +98,45 @@ function withResult(purchase: Purchase, result: ChargeResult): Purchase[] {
   return [{ ...purchase, state: 'paid', reference: result.reference }]
 }
 
-/** Rules are locked before purchases, as by whoever opens these. */
+/**
+ * Rules are locked before purchases, as by whoever opens these; so is the credit of who has more of it by this, because who
+ * buys by hand waits for purchases behind that lock.
+ */
 async function settle(tx: TenantTransaction, means: Means, settled: readonly Purchase[], atMs: number): Promise<void> {
   const customers = settled.map(({ customerId }) => customerId)
   const ruleOf = new Map((await lockRules(tx, customers)).map((rule) => [rule.customerId, rule]))
+  const gaining = settled.flatMap(({ state, customerId }) => (state === 'paid' ? [customerId] : []))
+  for (const customerId of gaining.toSorted()) await lockCreditOf(tx, customerId)
   const fresh = await settlePurchases(tx, settled, atMs)
   const inOrder = settled.filter(({ id }) => fresh.has(id)).toSorted((a, b) => (a.customerId < b.customerId ? -1 : 1))
+  const invoices = await invoicesOf(tx, means, inOrder, atMs)
   for (const purchase of inOrder) {
     if (purchase.state === 'paid') await grant(tx, means, purchase, atMs)
-    const rule = ruleOf.get(purchase.customerId)
+    // What somebody asked for is no business of the rule.
+    const rule = purchase.externalKey === null ? ruleOf.get(purchase.customerId) : undefined
     if (rule !== undefined) await keepDeclines(tx, behind(rule, purchase, atMs))
     await tell(tx, means, purchase, rule, atMs)
   }
+  await markPurchasesInvoiced(tx, invoices)
+  await issueBeside(
+    tx,
+    means,
+    invoices.map(({ invoice }) => invoice),
+    atMs,
+  )
+}
+
+async function invoicesOf(tx: TenantTransaction, means: Means, purchases: readonly Purchase[], atMs: number) {
+  const paid = purchases.flatMap((purchase) => {
+    const { reference, state } = purchase
+    return state === 'paid' && reference !== null ? [{ ...purchase, reference }] : []
+  })
+  const customers = paid.map(({ customerId }) => customerId)
+  const taxOf = paid.length === 0 ? noTax : await loadTaxes(tx, customers)
+  return paid.map((purchase) => {
+    const invoice = purchaseInvoice(means, purchase, taxOf(purchase.customerId)?.seller.id, atMs)
+    return { purchaseId: purchase.id, invoiceId: invoice.id, invoice }
+  })
 }
 
 /** A rule behind the result of one of its purchases. */

@@ -6,17 +6,17 @@ import type { Means } from '../../transaction.ts'
 import { countGrants } from '../credits/standing.postgres.ts'
 import type { Gateway } from '../payments/gateway.ts'
 import { countPurchases, insertPurchase } from './purchases.postgres.ts'
-import { lockRules } from './rules.postgres.ts'
-import type { Purchase, TopUpRule } from './top-up.ts'
+import { type LockedRule, lockRules } from './rules.postgres.ts'
+import type { Purchase } from './top-up.ts'
 
 /** What a customer has available, as its levels are told by, and of how many grants that is: those that it ever had. */
 export type Available = { customerId: string; availableMinor: bigint; grants: number }
 
 /**
  * Opens a purchase for each customer that has less than its rule says, unless one is open, it has had as many as it may
- * have in its day, week or month, or it waits after a decline. The rules are locked: who comes at once waits, and finds
- * the purchase. Who was given credit since `low` was read, as by a purchase that was paid meanwhile, is left to the next
- * look, which counts that. The gateway is asked behind this transaction.
+ * have in its day, week or month, it waits after a decline, or somebody else pays for it by now. The rules are locked: who
+ * comes at once waits, and finds the purchase. Who was given credit since `low` was read, as by a purchase that was paid
+ * meanwhile, is left to the next look, which counts that. The gateway is asked behind this transaction.
  */
 export async function openPurchases(
   tx: TenantTransaction,
@@ -42,7 +42,7 @@ export async function openPurchases(
     if ((grantsOf.get(customerId) ?? 0) !== grants) continue
     const content = { customerId, currency, amountMinor, priority, expiresAfterDays, scope, availableMinor, gateway }
     const open = { state: 'created', reference: null, reason: null, createdAtMs: atMs, settledAtMs: null } as const
-    const purchase: Purchase = { ...content, ...open, id: means.newId() }
+    const purchase: Purchase = { ...content, ...open, id: means.newId(), externalKey: null, invoiceId: null }
     if (!(await insertPurchase(tx, purchase))) continue
     opened += 1
     const [amount, available] = [amountMinor, availableMinor].map((minor) => formatMoney(minor, currency))
@@ -52,8 +52,9 @@ export async function openPurchases(
   return opened
 }
 
-function mayBuy(rule: TopUpRule, seenOf: ReadonlyMap<string, Available>, atMs: number): boolean {
-  const { customerId, thresholdMinor, suspendedAtMs, retryAtMs } = rule
+function mayBuy(rule: LockedRule, seenOf: ReadonlyMap<string, Available>, atMs: number): boolean {
+  const { customerId, thresholdMinor, suspendedAtMs, retryAtMs, isPaidFor } = rule
+  if (isPaidFor) return false
   const availableMinor = seenOf.get(customerId)?.availableMinor
   if (availableMinor === undefined || availableMinor >= thresholdMinor) return false
   return suspendedAtMs === null && (retryAtMs === null || retryAtMs <= atMs)

@@ -79,23 +79,24 @@ export async function listThresholds(
   )
 }
 
+/** `isPaidFor`: by somebody else, whose credit is drawn instead. */
+export type LockedRule = TopUpRule & { zone: string; isPaidFor: boolean }
+
 /**
  * In one order everywhere, and before purchases: until the end of `tx` nobody else buys for these customers. Removed ones are
  * locked too, and not answered: one of their purchases may be settled while they are set anew.
  */
-export async function lockRules(
-  tx: TenantTransaction,
-  customerIds: readonly string[],
-): Promise<(TopUpRule & { zone: string })[]> {
-  const { rows } = await tx.query<RuleRow & { timezone: string }>(
+export async function lockRules(tx: TenantTransaction, customerIds: readonly string[]): Promise<LockedRule[]> {
+  const { rows } = await tx.query<RuleRow & { timezone: string; is_paid_for: boolean }>(
     `WITH locked AS MATERIALIZED (
        ${RULE} WHERE customer_id = ANY ($1::uuid[]) ORDER BY customer_id FOR UPDATE
      )
-     SELECT r.*, c.timezone FROM locked r JOIN customers c ON c.tenant_id = app_tenant() AND c.id = r.customer_id
+     SELECT r.*, c.timezone, c.payer_id IS NOT NULL AS is_paid_for
+     FROM locked r JOIN customers c ON c.tenant_id = app_tenant() AND c.id = r.customer_id
      WHERE r.removed_at IS NULL ORDER BY r.customer_id`,
     [idArray(customerIds)],
   )
-  return rows.map((row) => ({ ...ruleFromRow(row), zone: row.timezone }))
+  return rows.map((row) => ({ ...ruleFromRow(row), zone: row.timezone, isPaidFor: row.is_paid_for }))
 }
 
 /** Behind `lockRules`: what the results of purchases made of it. */

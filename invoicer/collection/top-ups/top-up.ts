@@ -41,4 +41,8 @@ export type Purchase = Pick<
   reason: string | null
   createdAtMs: number
   settledAtMs: number | null
+  /** Of one that somebody asked for; null: by a rule. */
+  externalKey: string | null
+  /** Null: not paid, or from before purchases had invoices. */
+  invoiceId: string | null
 }

@@ -1,6 +1,8 @@
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
+import { reviseSubscription } from '../../agreements/subscriptions/revise-subscription.ts'
 import { askAgain } from '../../billing/again/again.postgres.ts'
+import { listParts } from '../../billing/consolidated/parts.postgres.ts'
 import { areFeesCountedOn, areFeesSettled } from '../../billing/fees/fees.postgres.ts'
 import {
   type AskedChange,
@@ -15,6 +17,11 @@ import {
 import type { Invoice } from '../../billing/invoices/invoice.ts'
 import { type InvoiceState, invoiceStateAfter } from '../../billing/invoices/lifecycle.ts'
 import { readInvoice } from '../../billing/invoices/read-invoice.ts'
+import {
+  isProgressCountedOn,
+  isProgressSplit,
+  progressiveSubscription,
+} from '../../billing/progressive/progress.postgres.ts'
 import { type BillingEventName, insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import { giveBackTaken } from './give-back-taken.ts'
@@ -41,8 +48,10 @@ export async function changeInvoice(tx: TenantTransaction, input: ChangeInvoice,
     if (stored.change === change && stored.reason === reason) return readInvoice(tx, invoice.id)
     throw new Problem('conflict', 'This idempotency key stands for another change of the invoice.')
   }
+  refuseParts(invoice)
   const nextState = invoiceStateAfter(invoice.state, change)
-  if (change === 'reissue' && invoice.offCycle) {
+  const pieces = await piecesOf(tx, invoice)
+  if (change === 'reissue' && pieces.every(({ offCycle }) => offCycle)) {
     throw refused('It bills no period of its own: void it, and what was on it goes with the next invoice.')
   }
   const atMs = means.now()
@@ -55,15 +64,43 @@ export async function changeInvoice(tx: TenantTransaction, input: ChangeInvoice,
   }
   if (nextState === 'void' && invoice.state !== 'void') {
     await refuseWhatIsPaid(tx, invoice)
-    await refuseWhatIsSettled(tx, invoice)
-    if (change === 'void') await refuseWhatIsCountedOn(tx, invoice)
-    await markVoid(tx, invoice.id, atMs)
+    refuseWhatIsSettled(invoice)
+    await refuseWhatProgressHangsOn(tx, pieces)
+    for (const piece of pieces) {
+      await refuseWhatIsBilledBehind(tx, piece)
+      if (change === 'void' || piece.offCycle) await refuseWhatIsCountedOn(tx, piece)
+    }
+    const ids = new Set([invoice.id, ...pieces.map(({ id }) => id)])
+    await markVoid(tx, [...ids], atMs)
+    for (const { id } of pieces) {
+      // Whoever counted on it without having stored that yet rates again.
+      const progressive = await progressiveSubscription(tx, id)
+      if (progressive !== undefined) await reviseSubscription(tx, progressive)
+    }
     await giveBackTaken(tx, means, invoice, atMs)
   }
-  if (change === 'reissue') await billAgain(tx, invoice, atMs)
+  if (change === 'reissue') {
+    // What stands beside the periods comes by itself: items wait again, fees and progress count as not billed.
+    for (const piece of pieces) if (!piece.offCycle) await billAgain(tx, piece, atMs)
+  }
   await insertInvoiceChange(tx, invoice.id, { change, reason, idempotencyKey }, atMs)
   await insertBillingEvents(tx, eventsOf(invoice, nextState, input, means), atMs)
   return readInvoice(tx, invoice.id)
+}
+
+/** What bills subscriptions: the invoice itself, or each of its parts, which are void with it. */
+type Piece = Pick<LockedInvoice, 'id' | 'subscriptionId' | 'offCycle' | 'periodStartMs' | 'periodEndMs'>
+
+async function piecesOf(tx: TenantTransaction, invoice: LockedInvoice): Promise<Piece[]> {
+  if (invoice.subscriptionId !== null) return [invoice]
+  const parts = (await listParts(tx, [invoice.id])).get(invoice.id) ?? []
+  return parts.length === 0 ? [invoice] : parts.map(({ invoiceId: id, ...part }) => ({ id, ...part }))
+}
+
+function refuseParts({ state, partOf }: LockedInvoice): void {
+  if (partOf !== null) throw refused(`It is a part of invoice ${partOf}: change that one, or credit lines of it there.`)
+  if (state === 'part')
+    throw refused('It becomes a part of an invoice when its run is completed: change that one then.')
 }
 
 function eventsOf(
@@ -90,7 +127,7 @@ async function refuseWhatIsPaid(tx: TenantTransaction, { id }: LockedInvoice): P
 }
 
 /** What others were given or billed because of the invoice cannot be undone with it. */
-async function refuseWhatIsSettled(tx: TenantTransaction, invoice: LockedInvoice): Promise<void> {
+function refuseWhatIsSettled(invoice: LockedInvoice): void {
   if (invoice.creditedMinor > 0n) throw refused('There are credit notes on it: give back the rest by another one.')
   if (invoice.totalMinor < 0n)
     throw refused('It gave to the balance, which may be spent: bill that by a one-time item.')
@@ -101,23 +138,43 @@ async function refuseWhatIsSettled(tx: TenantTransaction, invoice: LockedInvoice
         : 'It bills nothing and carries forward what earlier invoices did: give that back by credit notes on them.',
     )
   }
-  if (await areFeesSettled(tx, invoice.id)) {
+}
+
+/** All pieces at once: of those that are void together none has less because of another. */
+async function refuseWhatProgressHangsOn(tx: TenantTransaction, pieces: readonly Piece[]): Promise<void> {
+  const ids = pieces.map(({ id }) => id)
+  if (await isProgressCountedOn(tx, ids)) {
+    throw refused(
+      'A later invoice of its period is less by what it billed: void that first, or give it back by a credit note.',
+    )
+  }
+  if (await isProgressSplit(tx, ids)) {
+    throw refused(
+      'What was billed of its period before is taken off by two legal entities at once: give it back by a credit note.',
+    )
+  }
+}
+
+/** Nor what others were billed because of what it billed itself, or a part of it did. */
+async function refuseWhatIsBilledBehind(tx: TenantTransaction, { id }: Piece): Promise<void> {
+  if (await areFeesSettled(tx, id)) {
     throw refused('Fees that it billed in advance were settled since: give them back by a credit note.')
   }
-  if (await hasAdjustments(tx, invoice.id)) {
+  if (await hasAdjustments(tx, id)) {
     throw refused('Usage of its period came late and was settled since: give it back by a credit note.')
   }
 }
 
 /** An invoice in its place would bill these fees; void alone, nobody would. */
-async function refuseWhatIsCountedOn(tx: TenantTransaction, { id, offCycle }: LockedInvoice): Promise<void> {
+async function refuseWhatIsCountedOn(tx: TenantTransaction, { id, offCycle }: Piece): Promise<void> {
   if (!(await areFeesCountedOn(tx, id))) return
   const instead = offCycle ? 'give them back by a credit note' : 'reissue it, or give them back by a credit note'
   throw refused(`Fees that it billed in advance are of a period that was billed since: ${instead}.`)
 }
 
-async function billAgain(tx: TenantTransaction, invoice: LockedInvoice, atMs: number): Promise<void> {
-  const { id: voidInvoiceId, subscriptionId, periodStartMs: startMs, periodEndMs: endMs } = invoice
+async function billAgain(tx: TenantTransaction, piece: Piece, atMs: number): Promise<void> {
+  const { id: voidInvoiceId, subscriptionId, periodStartMs: startMs, periodEndMs: endMs } = piece
+  if (subscriptionId === null) throw refused('It belongs to no subscription, which could be billed again.')
   const isAsked = await askAgain(tx, { voidInvoiceId, subscriptionId, period: { startMs, endMs } }, atMs)
   if (!isAsked) throw refused('Its period is to be billed again, or was already.')
 }

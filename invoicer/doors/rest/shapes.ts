@@ -1,6 +1,6 @@
-import { Type } from 'typebox'
+import { type Static, type TSchema, Type } from 'typebox'
 import { Problem } from '../../../schemas/http/problem.ts'
-import type { Means, Page, Transact } from '../../transaction.ts'
+import { type Means, type Page, type Transact, undone } from '../../transaction.ts'
 
 /** What every door of the invoicer is given. */
 export type DoorDeps = Means & { transact: Transact }
@@ -17,6 +17,22 @@ export const Nullable = <T extends Parameters<typeof Type.Union>[0][number]>(sch
   Type.Union([schema, Type.Null()])
 
 export const IdParams = Type.Object({ id: Key }, strict)
+
+/** Of what may be tried before it is done. */
+export const Rehearsal = Type.Object(
+  {
+    dry_run: Type.Optional(
+      Type.Union([Type.Literal('true'), Type.Literal('false')], {
+        description: 'true: check everything and answer what would be stored, and store nothing.',
+      }),
+    ),
+  },
+  strict,
+)
+
+export function transactOf({ transact }: DoorDeps, { dry_run: dryRun }: Static<typeof Rehearsal>): Transact {
+  return dryRun === 'true' ? undone(transact) : transact
+}
 
 /** Lists are read in pages, in the order of creation. `after` is the `next` of the page before. */
 export const pageMembers = {
@@ -35,6 +51,12 @@ export function nextOf(items: readonly { id: string }[], page: Page): string | n
 }
 
 export const Next = Nullable(Id)
+
+/** The answer of a list: a page of items under the name of what they are, and the cursor for the next one. */
+export function listOf<Name extends string, Item extends TSchema>(name: Name, item: Item, example: unknown) {
+  const items = { [name]: Type.Array(item) } as { [Key in Name]: Type.TArray<Item> }
+  return Type.Object({ ...items, next: Next }, { examples: [{ [name]: [example], next: null }] })
+}
 
 /** @throws Problem invalid_request for a text of the right form that names no instant, such as 23:59:60. */
 export function instantMs(text: string, path: string): number {

@@ -24,7 +24,7 @@ import { createIds } from '../../host/new-ids.ts'
 import { migratePostgres } from '../../migrate/migrate.postgres.ts'
 import { EVENT_TYPE, METERS } from '../events.ts'
 
-const PLAN: CreatePlan<Price> = {
+export const PLAN: CreatePlan<Price> = {
   key: 'bench',
   name: 'Bench',
   currency: 'USD',

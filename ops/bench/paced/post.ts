@@ -2,15 +2,19 @@ import { type Agent, request } from 'node:http'
 
 export type Posted = { status: number; text: string }
 
-/** JSON over a connection of the agent's. */
-export function post(agent: Agent, url: string, key: string, body: string): Promise<Posted> {
+/** JSON over a connection of the agent's; without a body it asks. */
+export function post(
+  agent: Agent,
+  url: string,
+  key: string,
+  body: string | undefined,
+  others: Record<string, string> = {},
+): Promise<Posted> {
   return new Promise((done, fail) => {
-    const headers = {
-      authorization: `Bearer ${key}`,
-      'content-type': 'application/json',
-      'content-length': Buffer.byteLength(body),
-    }
-    const sent = request(url, { method: 'POST', agent, headers }, (response) => {
+    const told =
+      body === undefined ? {} : { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) }
+    const headers = { authorization: `Bearer ${key}`, ...told, ...others }
+    const sent = request(url, { method: body === undefined ? 'GET' : 'POST', agent, headers }, (response) => {
       const parts: Buffer[] = []
       response.on('data', (part: Buffer) => parts.push(part))
       response.on('error', fail)

@@ -34,7 +34,7 @@ const Problem = Type.Object({
 export type Answer = { status: number; body: unknown }
 export type ImportClient = {
   /** Sends until there is a final answer. */
-  call(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: object): Promise<Answer>
+  call(method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE', path: string, body?: object): Promise<Answer>
   /** Sends events, each as its JSON, until each of them has its outcome. Repeats carry the same ids. */
   send(path: string, eventsJson: readonly string[]): Promise<Outcome[]>
 }

@@ -4,8 +4,11 @@ import { Entitlement } from '../../../ingest/entitlements/entitlement.ts'
 import { FEE_TIMES } from '../../../invoicer/agreements/plans/plan.ts'
 import { INTERVALS } from '../../../schemas/time/period.ts'
 import { type Answer, createImportClient, refused } from '../import/import-client.ts'
+import { LiveCoupon } from './coupon-entry.ts'
 import type { LivePlan, PlanDifference } from './difference.ts'
-import { toWire } from './plan-file.ts'
+import type { Call } from './entry.ts'
+import { toWire, withTaxClass } from './plan-file.ts'
+import { LiveProduct } from './product-entry.ts'
 
 const Plan = Type.Object({
   key: Type.String(),
@@ -18,6 +21,9 @@ const Plan = Type.Object({
   alignment: Type.Enum(['calendar', 'anniversary']),
   proration_basis: Type.Enum(['second', 'day']),
   fees: Type.Enum(FEE_TIMES),
+  kind: Type.Optional(Type.Enum(['base', 'add_on'])),
+  product: Type.Union([Type.String(), Type.Null()]),
+  archived_at: Type.Union([Type.String(), Type.Null()]),
   grace_seconds: Type.Integer(),
   charges: Type.Array(
     Type.Object({
@@ -26,11 +32,18 @@ const Plan = Type.Object({
       meter: Type.Union([Type.String(), Type.Null()]),
       price: Type.Object({ model: Type.String() }),
       attributes: Type.Optional(Type.Array(Type.String())),
+      tax_class: Type.Optional(Type.String()),
+      quantity: Type.Optional(
+        Type.Object({ default: Type.String(), min: Type.Optional(Type.String()), max: Type.Optional(Type.String()) }),
+      ),
     }),
   ),
 })
-const PlanPage = Type.Object({
-  plans: Type.Array(Type.Object({ key: Type.String() })),
+const Keyed = Type.Array(Type.Object({ key: Type.String() }))
+const Page = Type.Object({
+  plans: Type.Optional(Keyed),
+  products: Type.Optional(Type.Array(LiveProduct)),
+  coupons: Type.Optional(Type.Array(LiveCoupon)),
   next: Type.Union([Type.String(), Type.Null()]),
 })
 const Versions = Type.Object({ versions: Type.Array(Plan, { minItems: 1 }) })
@@ -41,6 +54,13 @@ const Entitlements = Type.Object({
 /** The catalogue of a running product. Every call may be sent again, and is, until there is a final answer. */
 export type CatalogueClient = {
   keys: () => Promise<string[]>
+  products: () => Promise<LiveProduct[]>
+  coupons: () => Promise<LiveCoupon[]>
+  /** Undefined where there is no such product. */
+  product: (key: string) => Promise<LiveProduct | undefined>
+  coupon: (key: string) => Promise<LiveCoupon | undefined>
+  /** What makes a product or coupon, or a plan's place, as wanted; a rehearsal checks it and stores nothing. */
+  send: (call: Call, rehearsal: boolean) => Promise<void>
   /** Undefined where there is no such plan. */
   read: (key: string) => Promise<LivePlan | undefined>
   /** Stores the plan or the version that a difference names; a rehearsal checks all of it and stores nothing. */
@@ -54,16 +74,34 @@ export function createCatalogueClient(options: {
   pauseMs?: (attempt: number) => number
 }): CatalogueClient {
   const { call } = createImportClient(options)
+  const pages = async (path: string) => {
+    const all: Static<typeof Page>[] = []
+    for (let after = ''; ; ) {
+      const page = checked(Page, path, await call('GET', `${path}?limit=999${after}`))
+      all.push(page)
+      if (page.next === null) return all
+      after = `&after=${page.next}`
+    }
+  }
+  const one = async <Shape extends typeof LiveProduct | typeof LiveCoupon>(shape: Shape, noun: string, key: string) => {
+    const path = `${noun}/${encodeURIComponent(key)}`
+    const answer = await call('GET', path)
+    if (answer.status === 404) return undefined
+    const found = checked(shape, path, answer)
+    // What is found by its id is another one.
+    return found.key === key ? found : undefined
+  }
   return {
     keys: async () => {
-      const keys: string[] = []
-      for (let after = ''; ; ) {
-        const { plans, next } = checked(PlanPage, '/plans', await call('GET', `/plans?limit=999${after}`))
-        keys.push(...plans.map(({ key }) => key))
-        if (next === null) return [...new Set(keys)].sort()
-        after = `&after=${next}`
-      }
+      const keys = (await pages('/plans')).flatMap(({ plans = [] }) => plans.map(({ key }) => key))
+      return [...new Set(keys)].sort()
     },
+    products: async () => sortedByKey((await pages('/products')).flatMap(({ products = [] }) => products)),
+    coupons: async () => sortedByKey((await pages('/coupons')).flatMap(({ coupons = [] }) => coupons)),
+    product: (key) => one(LiveProduct, '/products', key),
+    coupon: (key) => one(LiveCoupon, '/coupons', key),
+    send: async ({ method, path, body }, rehearsal) =>
+      accepted(path, await call(method, rehearsal ? `${path}?dry_run=true` : path, body)),
     read: async (key) => {
       const path = `/plans/${encodeURIComponent(key)}/versions`
       const answer = await call('GET', path)
@@ -95,18 +133,22 @@ export function createCatalogueClient(options: {
   }
 }
 
+function sortedByKey<Entry extends { key: string }>(entries: readonly Entry[]): Entry[] {
+  return [...entries].sort((a, b) => (a.key < b.key ? -1 : 1))
+}
+
 function livePlan(plan: Static<typeof Plan>, entitlements: LivePlan['entitlements']): LivePlan {
   const { name, currency, interval, every, alignment, fees, charges, version, effective_from: from } = plan
   const [graceSeconds, prorationBasis] = [plan.grace_seconds, plan.proration_basis] as const
-  const content = { name, currency, interval, every, alignment, graceSeconds, prorationBasis, fees, charges }
-  return { content, version, effectiveFromMs: from === null ? null : Date.parse(from), entitlements }
+  const kind = plan.kind === 'add_on' ? { kind: plan.kind } : {}
+  const terms = { name, currency, interval, every, alignment, graceSeconds, prorationBasis, fees, ...kind }
+  const content = { ...terms, charges: charges.map(withTaxClass) }
+  const listing = { product: plan.product, archived: plan.archived_at !== null }
+  return { content, version, effectiveFromMs: from === null ? null : Date.parse(from), entitlements, listing }
 }
 
-function checked<Shape extends typeof PlanPage | typeof Versions | typeof Entitlements>(
-  shape: Shape,
-  what: string,
-  answer: Answer,
-): Static<Shape> {
+type Shapes = typeof Page | typeof Versions | typeof Entitlements | typeof LiveProduct | typeof LiveCoupon
+function checked<Shape extends Shapes>(shape: Shape, what: string, answer: Answer): Static<Shape> {
   accepted(what, answer)
   if (Check(shape, answer.body)) return answer.body as Static<Shape>
   throw new Error(`${what} was answered in a form that this command does not know: is the product of another version?`)

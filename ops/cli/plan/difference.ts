@@ -5,7 +5,8 @@ import { isSame } from '../../../invoicer/agreements/plans/create-plan.ts'
 import type { PlanContent } from '../../../invoicer/agreements/plans/plan.ts'
 import { canonicalPrice, planHash } from '../../../invoicer/agreements/plans/plan-hash.ts'
 import { formatQuantity, isQuantityText, parseQuantity } from '../../../schemas/quantity.ts'
-import { type CataloguePlan, toWire } from './plan-file.ts'
+import { type Leaves, leavesOf, linesOf } from './lines.ts'
+import { type CataloguePlan, type Listing, toWire } from './plan-file.ts'
 
 /** A plan as the product has it: its latest version. */
 export type LivePlan = {
@@ -13,6 +14,7 @@ export type LivePlan = {
   version: number
   effectiveFromMs: number | null
   entitlements: ReadonlyMap<string, Entitlement>
+  listing: Listing
 }
 
 /** What of an entitlement changes; without `after` it is taken away. */
@@ -25,6 +27,9 @@ export type PlanDifference = {
   /** When the latest version, which the file repeats, takes effect, if it does not yet. */
   scheduledMs: number | null
   entitlements: EntitlementChange[]
+  /** What of its place in the catalogue changes, and how one reads it. */
+  listing: Partial<Listing>
+  listingLines: string[]
   /** Why it cannot be applied. */
   refused: string[]
 }
@@ -37,7 +42,7 @@ export function differenceOf(wanted: CataloguePlan, live: LivePlan | undefined, 
   const fees = wanted.feesLeftOut && live ? live.content.fees : wanted.content.fees
   const plan = { ...wanted, content: { ...wanted.content, fees } }
   const entitlements = entitlementChanges(plan.entitlements, live?.entitlements ?? new Map())
-  const all = { plan, entitlements, scheduledMs: null }
+  const all = { plan, entitlements, ...listingChanges(plan.listing, live?.listing ?? UNLISTED), scheduledMs: null }
   if (live === undefined) return { ...all, version: 1, lines: linesOf({}, members(plan)), refused: [] }
   if (isSame(hashed(plan.content), hashed(live.content))) return { ...all, version: null, ...latest(live, dates) }
   const refused = checkSameTerms(live.content, plan.content).map(({ path, message }) => `${path}: ${message}`)
@@ -46,8 +51,8 @@ export function differenceOf(wanted: CataloguePlan, live: LivePlan | undefined, 
 }
 
 /** Whether there is nothing to do. */
-export function isNothing({ version, entitlements, refused }: PlanDifference): boolean {
-  return version === null && entitlements.length === 0 && refused.length === 0
+export function isNothing({ version, entitlements, listingLines, refused }: PlanDifference): boolean {
+  return version === null && [entitlements, listingLines, refused].every(({ length }) => length === 0)
 }
 
 /** The same content cannot be asked for from another date than the one that it waits for. */
@@ -66,30 +71,28 @@ function hashed(content: PlanContent) {
 }
 
 /** What a plan says, each as its path and its JSON; charges go by their keys. */
-function members(plan: Pick<CataloguePlan, 'key' | 'content'>): Record<string, string> {
+function members(plan: Pick<CataloguePlan, 'key' | 'content'>): Leaves {
   const { key: _, charges, ...terms } = toWire(plan)
   const order = charges.map(({ key }) => key)
   const keyed = Object.fromEntries(
-    charges.map(({ key, price, ...charge }) => [`charges[${key}]`, { ...charge, price: canonicalPrice(price) }]),
+    charges.map(({ key, price, quantity, ...charge }) => {
+      const agreed = quantity ? { quantity: canonicalPrice(quantity) } : {}
+      return [`charges[${key}]`, { ...charge, price: canonicalPrice(price), ...agreed }]
+    }),
   )
-  return Object.fromEntries(leaves('', { ...terms, 'order of charges': order.join(', '), ...keyed }))
+  return leavesOf({ ...terms, 'order of charges': order.join(', '), ...keyed })
 }
 
-function leaves(path: string, value: unknown): [string, string][] {
-  if (typeof value !== 'object' || value === null) return [[path, JSON.stringify(value)]]
-  const named = Array.isArray(value)
-    ? value.map((member, index): [string, unknown] => [`${path}[${index}]`, member])
-    : Object.entries(value).map(([name, member]): [string, unknown] => [path === '' ? name : `${path}.${name}`, member])
-  return named.flatMap(([at, member]) => leaves(at, member))
-}
+const UNLISTED: Listing = { product: null, archived: false }
 
-function linesOf(before: Record<string, string>, after: Record<string, string>): string[] {
-  const paths = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-  return paths.flatMap((path) => {
-    if (before[path] === after[path]) return []
-    const gone = before[path] === undefined ? [] : [`- ${path}: ${before[path]}`]
-    return after[path] === undefined ? gone : [...gone, `+ ${path}: ${after[path]}`]
-  })
+/** What a file does not say stays as it is. */
+function listingChanges(wanted: Partial<Listing>, live: Listing) {
+  const { product = live.product, archived = live.archived } = wanted
+  const listing = {
+    ...(product === live.product ? {} : { product }),
+    ...(archived === live.archived ? {} : { archived }),
+  }
+  return { listing, listingLines: linesOf(leavesOf(live), leavesOf({ product, archived })) }
 }
 
 /** A file that says nothing of entitlements leaves them as they are. */

@@ -60,3 +60,29 @@ test('what a plan grants holds until the end of a cancelled subscription, and no
   expect(await plansAt(DECEMBER - 1)).toEqual([['llm', DECEMBER]])
   expect(await plansAt(DECEMBER)).toEqual([])
 })
+
+/** Decision 0045: what an add-on grants holds while it is attached, in the periods of the plan that it is beside. */
+test('an add-on is read behind the plan that it is beside', async () => {
+  const world = await createWorld(database, 'added')
+  await world.plan()
+  const fee = { key: 'fee', name: 'Fee', meter: null, price: { model: 'flat' as const, amount: '5.00' } }
+  await world.plan({ key: 'support', kind: 'add_on', alignment: 'anniversary', charges: [fee] })
+  world.clock.nowMs = NOVEMBER + 86_400_000
+  const id = await world.subscribe('a', { endMs: null })
+  const attached = (addOns: { plan: string; quantity: string }[]) =>
+    world.transact(world.tenantId, (tx) =>
+      changeSubscription(tx, id, { addOns, when: null }, null, { ...world, isDowngrade }),
+    )
+  await attached([{ plan: 'support', quantity: '2' }])
+  await attached([])
+  const plansAt = (atMs: number) =>
+    world.transact(world.tenantId, async (tx) =>
+      (await readSubscriptions(tx, new Date(atMs))).map(({ plan, schedule }) => [plan, schedule.alignment]),
+    )
+  expect(await plansAt(world.clock.nowMs - 1)).toEqual([['llm', 'calendar']])
+  expect(await plansAt(DECEMBER - 1)).toEqual([
+    ['llm', 'calendar'],
+    ['support', 'calendar'],
+  ])
+  expect(await plansAt(DECEMBER)).toEqual([['llm', 'calendar']])
+})

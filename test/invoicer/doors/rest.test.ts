@@ -80,6 +80,7 @@ describe('customers (TCP-1, TCP-2)', () => {
       tax_ids: [],
       tax_exemption: null,
       legal_entity: null,
+      ...{ parent: null, pays: 'self', consolidate: false },
       created_at: expect.stringMatching(/Z$/),
     })
     expect(await post('/customers', { ...body, subjects: ['b1', 'b2'] })).toEqual({ ...first, status: 200 })

@@ -42,7 +42,14 @@ const subscribe = async (name: string, change: object = {}) => {
   const body = { external_key: name, customer: name, plan: 'small', start: '2024-04-01T00:00:00Z', ...change }
   return doors.call(tenant, 'POST', '/subscriptions', body)
 }
-const PHASE = { start: '2024-04-01T00:00:00.000Z', plan: 'small', plan_version: 1, kind: 'active', billed: true }
+const PHASE = {
+  start: '2024-04-01T00:00:00.000Z',
+  plan: 'small',
+  plan_version: 1,
+  kind: 'active',
+  billed: true,
+  negotiated: false,
+}
 
 describe('PATCH /subscriptions/{id} (TCP-2)', () => {
   test('changes the plan as its preview says; the same key again is answered the same', async () => {

@@ -14,13 +14,15 @@ import {
   instantText,
   instantTextOrNull,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
   pageOf,
+  Rehearsal,
   strict,
   Text,
+  transactOf,
 } from '../shapes.ts'
 
 const example = {
@@ -108,18 +110,19 @@ function mountWriting(app: App, deps: DoorDeps): void {
       schema: {
         tags,
         summary: 'Create a coupon; the same again answers the stored one',
+        querystring: Rehearsal,
         body: NewCoupon,
         response: { 200: CouponAnswer, 201: CouponAnswer },
       },
     },
-    async ({ caller, body }, reply) => {
+    async ({ caller, body, query }, reply) => {
       const input = {
         ...{ key: body.key, name: body.name, cycles: body.cycles, charges: body.charges ?? null },
         ...{ percent: body.percent ?? null, amount: body.amount ?? null, currency: body.currency ?? null },
         redeemByMs: body.redeem_by == null ? null : instantMs(body.redeem_by, 'redeem_by'),
         maxRedemptions: body.max_redemptions ?? null,
       }
-      const { coupon, created } = await deps.transact(caller.tenantId, (tx) => createCoupon(tx, input, deps))
+      const { coupon, created } = await transactOf(deps, query)(caller.tenantId, (tx) => createCoupon(tx, input, deps))
       return reply.code(created ? 201 : 200).send(answer(coupon))
     },
   )
@@ -156,12 +159,7 @@ function mountReading(app: App, deps: DoorDeps): void {
         tags,
         summary: 'List coupons, archived ones included',
         querystring: Type.Object(pageMembers, strict),
-        response: {
-          200: Type.Object(
-            { coupons: Type.Array(CouponAnswer), next: Next },
-            { examples: [{ coupons: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('coupons', CouponAnswer, example) },
       },
     },
     async ({ caller, query }) => {

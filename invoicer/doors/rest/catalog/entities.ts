@@ -12,7 +12,7 @@ import {
   Instant,
   instantText,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -27,6 +27,7 @@ const taxExample = {
   rounding: 'per_line' as const,
   amounts: 'exclusive' as const,
   eu_consumers: 'destination' as const,
+  codes: {},
 }
 const example = {
   ...entityExample,
@@ -110,12 +111,7 @@ export function entitiesDoor(app: App, deps: DoorDeps): void {
         tags,
         summary: 'List legal entities',
         querystring: Type.Object(pageMembers, strict),
-        response: {
-          200: Type.Object(
-            { legal_entities: Type.Array(EntityAnswer), next: Next },
-            { examples: [{ legal_entities: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('legal_entities', EntityAnswer, example) },
       },
     },
     async ({ caller, query }) => {
@@ -143,6 +139,7 @@ function answer(entity: LegalEntity): Static<typeof EntityAnswer> {
       rounding: tax.rounding,
       amounts: tax.inclusive ? 'inclusive' : 'exclusive',
       eu_consumers: tax.euConsumers,
+      codes: tax.codes ?? {},
     },
     created_at: instantText(entity.createdAtMs),
   }

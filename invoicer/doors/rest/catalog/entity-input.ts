@@ -3,6 +3,7 @@ import { CurrencyText } from '../../../../schemas/money.ts'
 import type { ChangeLegalEntity } from '../../../agreements/entities/change-legal-entity.ts'
 import type { CreateLegalEntity } from '../../../agreements/entities/create-legal-entity.ts'
 import type { TaxSettings } from '../../../agreements/entities/legal-entity.ts'
+import { TAX_CLASS } from '../../../agreements/plans/tax-class.ts'
 import { AddressChange, AddressShape, addressChangeOf, addressOf, CountryText } from '../customers/billing-details.ts'
 import { Key, Nullable, strict, Text } from '../shapes.ts'
 
@@ -36,7 +37,11 @@ const taxMembers = {
       'Whose rate consumers in other member states of the European Union pay: theirs, or that of the seller.',
   }),
 }
-export const TaxShape = Type.Object(taxMembers, strict)
+const codes = Type.Record(Type.String({ pattern: TAX_CLASS }), Type.String({ pattern: '^txcd_[0-9A-Za-z]{1,32}$' }), {
+  maxProperties: 100,
+  description: "Stripe's tax code of each tax class, for its engine; all together, in place of those before.",
+})
+export const TaxShape = Type.Object({ ...taxMembers, codes }, strict)
 const changeMembers = {
   name: Type.Optional(Text(512)),
   address: Type.Optional(Nullable(AddressChange)),
@@ -95,13 +100,14 @@ export function changeOf({ name, address, tax_registrations, tax }: EntityChange
   return change
 }
 
-function taxOf({ enabled, engine, rounding, amounts, eu_consumers }: NonNullable<EntityChangeBody['tax']> = {}) {
+function taxOf({ enabled, engine, rounding, amounts, eu_consumers, codes }: NonNullable<EntityChangeBody['tax']> = {}) {
   const tax: Partial<TaxSettings> = {}
   if (enabled !== undefined) tax.enabled = enabled
   if (engine !== undefined) tax.engine = engine
   if (rounding !== undefined) tax.rounding = rounding
   if (amounts !== undefined) tax.inclusive = amounts === 'inclusive'
   if (eu_consumers !== undefined) tax.euConsumers = eu_consumers
+  if (codes !== undefined) tax.codes = codes
   return tax
 }
 

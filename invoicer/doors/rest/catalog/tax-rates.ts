@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox'
 import type { App } from '../../../../schemas/http/door.ts'
 import { QuantityText } from '../../../../schemas/quantity.ts'
+import { TAX_CLASS } from '../../../agreements/plans/tax-class.ts'
 import { createTaxRate } from '../../../billing/tax/create-tax-rate.ts'
+import { REGION } from '../../../billing/tax/tax-place.ts'
 import { listTaxRates, type TaxRate } from '../../../billing/tax/tax-rates.postgres.ts'
 import { CountryText } from '../customers/billing-details.ts'
 import {
@@ -9,7 +11,7 @@ import {
   Id,
   Instant,
   instantText,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -21,6 +23,8 @@ const given = { country: 'GR', rate_percent: '24', effective_from: '2016-06-01' 
 const example = {
   ...given,
   id: '01890a5d-ac96-774b-bcce-b302099a8051',
+  region: null,
+  tax_class: null,
   kind: 'vat',
   effective_until: null,
   created_at: '2023-12-01T00:00:00.000Z',
@@ -36,6 +40,19 @@ const Day = Type.String({
 const NewRate = Type.Object(
   {
     country: CountryText,
+    region: Type.Optional(
+      Nullable(
+        Type.String({ pattern: REGION, description: 'A code of ISO 3166-2, as CA-QC; default: all of the country.' }),
+      ),
+    ),
+    tax_class: Type.Optional(
+      Nullable(
+        Type.String({
+          pattern: TAX_CLASS,
+          description: 'Of what is sold, as charges and items name it; default: anything.',
+        }),
+      ),
+    ),
     kind: Type.Optional(
       Type.String({ pattern: '^[a-z]{2,12}$', description: 'The kind of the tax, as vat or gst; by default vat.' }),
     ),
@@ -49,6 +66,8 @@ const RateAnswer = Type.Object(
   {
     id: Id,
     country: Type.String(),
+    region: Nullable(Type.String()),
+    tax_class: Nullable(Type.String()),
     kind: Type.String(),
     rate_percent: QuantityText,
     effective_from: Day,
@@ -67,7 +86,9 @@ export function taxRatesDoor(app: App, deps: DoorDeps): void {
       config: { permission: 'billing:tax-rates:create' },
       schema: {
         tags,
-        summary: 'Add a tax rate of a country, which wins over the built-in one; the same again answers the stored one',
+        summary: 'Add a tax rate, which wins over the built-in one; the same again answers the stored one',
+        description:
+          'Of those in force the most specific wins: of region and class, of the region, of country and class, of the country.',
         body: NewRate,
         response: { 200: RateAnswer, 201: RateAnswer },
       },
@@ -75,6 +96,8 @@ export function taxRatesDoor(app: App, deps: DoorDeps): void {
     async ({ caller, body }, reply) => {
       const input = {
         country: body.country,
+        region: body.region ?? null,
+        taxClass: body.tax_class ?? null,
         kind: body.kind ?? 'vat',
         ratePercent: body.rate_percent,
         from: body.effective_from,
@@ -92,12 +115,7 @@ export function taxRatesDoor(app: App, deps: DoorDeps): void {
         tags,
         summary: 'List tax rates of your own',
         querystring: Type.Object({ country: Type.Optional(CountryText), ...pageMembers }, strict),
-        response: {
-          200: Type.Object(
-            { tax_rates: Type.Array(RateAnswer), next: Next },
-            { examples: [{ tax_rates: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('tax_rates', RateAnswer, example) },
       },
     },
     async ({ caller, query }) => {
@@ -112,6 +130,8 @@ function answer(rate: TaxRate): Static<typeof RateAnswer> {
   return {
     id: rate.id,
     country: rate.country,
+    region: rate.region,
+    tax_class: rate.taxClass,
     kind: rate.kind,
     rate_percent: rate.ratePercent,
     effective_from: rate.from,

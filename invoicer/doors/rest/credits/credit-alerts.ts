@@ -3,7 +3,7 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { MoneyText } from '../../../../schemas/money.ts'
 import { creditAlertAnswer } from '../../../collection/credits/credit-alert.ts'
 import { listCreditAlerts } from '../../../collection/credits/credit-alerts.postgres.ts'
-import { type DoorDeps, Id, Instant, Key, Next, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
+import { type DoorDeps, Id, Instant, Key, listOf, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
 
 const example = {
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
@@ -43,12 +43,7 @@ export function creditAlertsDoor(app: App, deps: DoorDeps): void {
           { customer: Type.Optional(Type.String({ ...Key, description: 'Id or external key.' })), ...pageMembers },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { alerts: Type.Array(AlertAnswer), next: Next },
-            { examples: [{ alerts: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('alerts', AlertAnswer, example) },
       },
     },
     async ({ caller, query }) => {

@@ -14,7 +14,7 @@ import {
   instantText,
   instantTextOrNull,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -158,12 +158,7 @@ function mountReadAndStop(app: App, deps: DoorDeps): void {
         summary: "List a customer's schedules of prepaid credit",
         params: IdParams,
         querystring: Type.Object(pageMembers, strict),
-        response: {
-          200: Type.Object(
-            { schedules: Type.Array(ScheduleAnswer), next: Next },
-            { examples: [{ schedules: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('schedules', ScheduleAnswer, example) },
       },
     },
     async ({ caller, params, query }) => {

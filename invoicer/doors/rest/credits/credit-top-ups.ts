@@ -3,22 +3,9 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { CurrencyText, formatMoney, MoneyText } from '../../../../schemas/money.ts'
 import { CreditScope } from '../../../collection/credits/terms.ts'
 import type { Gateway } from '../../../collection/payments/gateway.ts'
-import { putRule, readPurchases, readRule, removeRule } from '../../../collection/top-ups/change-rule.ts'
-import { PER, type Purchase, type TopUpRule } from '../../../collection/top-ups/top-up.ts'
-import {
-  type DoorDeps,
-  Id,
-  IdParams,
-  Instant,
-  instantText,
-  instantTextOrNull,
-  Next,
-  Nullable,
-  nextOf,
-  pageMembers,
-  pageOf,
-  strict,
-} from '../shapes.ts'
+import { putRule, readRule, removeRule } from '../../../collection/top-ups/change-rule.ts'
+import { PER, type TopUpRule } from '../../../collection/top-ups/top-up.ts'
+import { type DoorDeps, Id, IdParams, Instant, instantText, instantTextOrNull, Nullable, strict } from '../shapes.ts'
 import { newTerms, termsFrom } from './credit-terms.ts'
 
 const customerId = '01890a5d-ac96-774b-bcce-b302099a8050'
@@ -38,19 +25,6 @@ const example = {
   reason: null,
   updated_at: '2023-12-01T00:00:00.000Z',
 }
-const purchaseExample = {
-  id: '01890a5d-ac96-774b-bcce-b302099a8061',
-  amount: '50.00',
-  currency: 'USD',
-  available: '8.20',
-  state: 'paid' as const,
-  gateway: 'manual',
-  reference: 'manual:01890a5d-ac96-774b-bcce-b302099a8061',
-  reason: null,
-  created_at: '2023-12-01T00:00:00.000Z',
-  settled_at: '2023-12-01T00:00:01.000Z',
-}
-
 const mostPurchases = Type.Integer({ minimum: 1, maximum: 1_000 })
 const per = Type.Enum(PER, { description: "Calendar days, weeks or months in the customer's zone." })
 const expiresAfterDays = Nullable(Type.Integer({ minimum: 1, maximum: 36_500 }))
@@ -96,22 +70,6 @@ const RuleAnswer = Type.Object(
   { examples: [example] },
 )
 
-const PurchaseAnswer = Type.Object(
-  {
-    id: Id,
-    amount: MoneyText,
-    currency: CurrencyText,
-    available: Type.String({ ...MoneyText, description: 'When it was opened.' }),
-    state: Type.Enum(['created', 'paid', 'declined']),
-    gateway: Type.String(),
-    reference: Nullable(Type.String()),
-    reason: Nullable(Type.String()),
-    created_at: Instant,
-    settled_at: Nullable(Instant),
-  },
-  { examples: [purchaseExample] },
-)
-
 type TopUpDeps = DoorDeps & { gateway: Gateway }
 
 const tags = ['credits']
@@ -119,11 +77,6 @@ const url = '/api/v1/customers/:id/credit-top-up'
 
 /** Prepaid credit that is bought by itself when it runs low. */
 export function creditTopUpsDoor(app: App, deps: TopUpDeps): void {
-  mountRule(app, deps)
-  mountPurchases(app, deps)
-}
-
-function mountRule(app: App, deps: TopUpDeps): void {
   app.put(
     url,
     {
@@ -132,10 +85,9 @@ function mountRule(app: App, deps: TopUpDeps): void {
         tags,
         summary: 'Buy credit for a customer whenever it runs low',
         description:
-          'The payment gateway is asked within about a minute, once per purchase, and what is paid is credit at once. A ' +
-          'purchase is no invoice: it is neither taxed nor revenue. One is open at a time. After a decline the next one ' +
-          'waits a day; after three in a row the rule is suspended, and webhooks with the topic credit.top_up_suspended ' +
-          'are told.',
+          'The payment gateway is asked within about a minute, once per purchase, and what is paid is credit and a paid ' +
+          'invoice at once: neither taxed nor revenue. One is open at a time. After a decline the next one waits a day; ' +
+          'after three in a row the rule is suspended, and webhooks with the topic credit.top_up_suspended are told.',
         params: IdParams,
         body: NewRule,
         response: { 200: RuleAnswer },
@@ -187,32 +139,6 @@ function mountRule(app: App, deps: TopUpDeps): void {
   )
 }
 
-function mountPurchases(app: App, deps: TopUpDeps): void {
-  app.get(
-    '/api/v1/customers/:id/credit-purchases',
-    {
-      config: { permission: 'billing:credits:read' },
-      schema: {
-        tags,
-        summary: 'List what credit was bought for a customer by itself, and how that ended',
-        params: IdParams,
-        querystring: Type.Object(pageMembers, strict),
-        response: {
-          200: Type.Object(
-            { purchases: Type.Array(PurchaseAnswer), next: Next },
-            { examples: [{ purchases: [purchaseExample], next: null }] },
-          ),
-        },
-      },
-    },
-    async ({ caller, params, query }) => {
-      const page = pageOf(query)
-      const purchases = await deps.transact(caller.tenantId, (tx) => readPurchases(tx, params.id, page))
-      return { purchases: purchases.map(purchaseAnswer), next: nextOf(purchases, page) }
-    },
-  )
-}
-
 function ruleAnswer(rule: TopUpRule): Static<typeof RuleAnswer> {
   return {
     customer_id: rule.customerId,
@@ -229,20 +155,5 @@ function ruleAnswer(rule: TopUpRule): Static<typeof RuleAnswer> {
     suspended_at: instantTextOrNull(rule.suspendedAtMs),
     reason: rule.reason,
     updated_at: instantText(rule.updatedAtMs),
-  }
-}
-
-function purchaseAnswer(purchase: Purchase): Static<typeof PurchaseAnswer> {
-  return {
-    id: purchase.id,
-    amount: formatMoney(purchase.amountMinor, purchase.currency),
-    currency: purchase.currency,
-    available: formatMoney(purchase.availableMinor, purchase.currency),
-    state: purchase.state,
-    gateway: purchase.gateway,
-    reference: purchase.reference,
-    reason: purchase.reason,
-    created_at: instantText(purchase.createdAtMs),
-    settled_at: instantTextOrNull(purchase.settledAtMs),
   }
 }

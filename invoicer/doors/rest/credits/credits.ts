@@ -14,6 +14,7 @@ import {
   instantText,
   instantTextOrNull,
   Key,
+  listOf,
   Next,
   Nullable,
   nextOf,
@@ -91,7 +92,7 @@ const CreditAnswer = Type.Object(
 const UseAnswer = Type.Object({
   id: Id,
   credit_id: Id,
-  kind: Type.Enum(['drawn', 'expired', 'rolled', 'returned']),
+  kind: Type.Enum(['drawn', 'expired', 'rolled', 'returned', 'refunded']),
   amount: MoneyText,
   invoice_id: Nullable(Id),
   to_credit_id: Nullable(Type.String({ format: 'uuid', description: 'The credit that it became.' })),
@@ -202,12 +203,7 @@ function mountUses(app: App, deps: DoorDeps): void {
         summary: "List where a customer's credit went: amount = remaining + the sum of its uses, always",
         params: IdParams,
         querystring: Type.Object(pageMembers, strict),
-        response: {
-          200: Type.Object(
-            { uses: Type.Array(UseAnswer), next: Next },
-            { examples: [{ uses: [useExample], next: null }] },
-          ),
-        },
+        response: { 200: listOf('uses', UseAnswer, useExample) },
       },
     },
     async (request) => {

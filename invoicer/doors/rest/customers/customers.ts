@@ -13,7 +13,7 @@ import {
   Instant,
   instantText,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -30,6 +30,7 @@ import {
   detailsExample,
   detailsOf,
 } from './billing-details.ts'
+import { belowMembers, placeAnswer, placeAnswerMembers, placeExample, placeMembers, placeOf } from './hierarchy.ts'
 
 const example = {
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
@@ -41,6 +42,7 @@ const example = {
   timezone: 'UTC',
   subjects: ['customer-0'],
   ...detailsExample,
+  ...placeExample,
   created_at: '2023-12-01T00:00:00.000Z',
 }
 
@@ -53,6 +55,7 @@ const NewCustomer = Type.Object(
     timezone: Type.Optional(Text(64)),
     subjects: Type.Array(Key, { maxItems: 1000, uniqueItems: true, description: 'Whose usage the customer pays.' }),
     ...detailMembers,
+    ...placeMembers,
   },
   {
     ...strict,
@@ -60,7 +63,10 @@ const NewCustomer = Type.Object(
   },
 )
 
-const ChangedDetails = Type.Object(changeMembers, { ...strict, examples: [detailsExample] })
+const ChangedDetails = Type.Object(
+  { ...changeMembers, ...placeMembers },
+  { ...strict, examples: [{ ...detailsExample, ...placeExample }] },
+)
 
 const CustomerAnswer = Type.Object(
   {
@@ -73,6 +79,7 @@ const CustomerAnswer = Type.Object(
     timezone: Type.String(),
     subjects: Type.Array(Type.String()),
     ...answerMembers,
+    ...placeAnswerMembers,
     created_at: Instant,
   },
   { examples: [example] },
@@ -108,6 +115,7 @@ function changingCustomers(app: App, deps: DoorDeps): void {
         timezone: body.timezone ?? 'UTC',
         subjects: body.subjects,
         ...detailsOf(body),
+        ...placeOf(body),
       }
       const { customer, created } = await deps.transact(request.caller.tenantId, (tx) =>
         createCustomer(tx, input, deps),
@@ -130,8 +138,10 @@ function changingCustomers(app: App, deps: DoorDeps): void {
         response: { 200: CustomerAnswer },
       },
     },
-    async ({ caller, params, body }) =>
-      answer(await deps.transact(caller.tenantId, (tx) => changeCustomer(tx, params.id, changedDetailsOf(body), deps))),
+    async ({ caller, params, body }) => {
+      const change = { ...changedDetailsOf(body), ...placeOf(body) }
+      return answer(await deps.transact(caller.tenantId, (tx) => changeCustomer(tx, params.id, change, deps)))
+    },
   )
 }
 
@@ -157,18 +167,13 @@ function readingCustomers(app: App, deps: DoorDeps): void {
       schema: {
         tags,
         summary: 'List customers',
-        querystring: Type.Object({ external_key: Type.Optional(Key), ...pageMembers }, strict),
-        response: {
-          200: Type.Object(
-            { customers: Type.Array(CustomerAnswer), next: Next },
-            { examples: [{ customers: [example], next: null }] },
-          ),
-        },
+        querystring: Type.Object({ external_key: Type.Optional(Key), ...belowMembers, ...pageMembers }, strict),
+        response: { 200: listOf('customers', CustomerAnswer, example) },
       },
     },
     async (request) => {
       const page = pageOf(request.query)
-      const filter = { externalKey: request.query.external_key ?? null }
+      const filter = { externalKey: request.query.external_key ?? null, parent: request.query.parent ?? null }
       const customers = await deps.transact(request.caller.tenantId, (tx) => listCustomers(tx, filter, page))
       return { customers: customers.map(answer), next: nextOf(customers, page) }
     },
@@ -186,6 +191,7 @@ function answer(customer: Customer): Static<typeof CustomerAnswer> {
     timezone: customer.timezone,
     subjects: customer.subjects,
     ...detailsAnswer(customer),
+    ...placeAnswer(customer),
     created_at: instantText(customer.createdAtMs),
   }
 }

@@ -15,7 +15,7 @@ import {
   instantText,
   instantTextOrNull,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -39,7 +39,12 @@ const NewDiscount = Type.Object(
     external_key: Type.String({ ...Key, description: 'Unique: the same again answers the stored discount.' }),
     coupon: Type.String({ ...Key, description: 'Id or key.' }),
     start: Type.Optional(
-      Type.String({ ...Instant, description: 'On invoices of periods that end after it; by default now.' }),
+      Type.String({
+        ...Instant,
+        description:
+          'On invoices that fall due after it: as their period ends, and the first fees in advance in the minute in which ' +
+          'they begin. By default now: for a fee that began before, send when it did.',
+      }),
     ),
   },
   { ...strict, examples: [{ external_key: 'launch-ann', coupon: 'launch' }] },
@@ -164,12 +169,7 @@ function mountReading(app: App, deps: DoorDeps): void {
           },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { discounts: Type.Array(DiscountAnswer), next: Next },
-            { examples: [{ discounts: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('discounts', DiscountAnswer, example) },
       },
     },
     async ({ caller, query }) => {

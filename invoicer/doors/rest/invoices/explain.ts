@@ -7,7 +7,8 @@ import type { CountedEvent } from '../../../billing/explain/counted-events.ts'
 import type { Place } from '../../../billing/explain/events.ts'
 import { type Explanation, explainInvoiceLine } from '../../../billing/explain/explain-invoice-line.ts'
 import { pageOfEvents, shownUsage } from '../../../billing/explain/line-usage.ts'
-import { lineOf, openInvoice } from '../../../billing/explain/open-invoice.ts'
+import { lineOf } from '../../../billing/explain/open-invoice.ts'
+import { type OpenedPlace, openLineOf } from '../../../billing/explain/open-line.ts'
 import { PLACES, type Verification, type VerifyDeps, verifyInvoice } from '../../../billing/explain/verify-invoice.ts'
 import { Id, Instant, instantText, Key, Nullable, pageMembers, pageOf, strict } from '../shapes.ts'
 
@@ -167,8 +168,8 @@ export function explainDoor(app: App, deps: VerifyDeps): void {
       },
     },
     async ({ caller, params }) => {
-      const invoice = await openInvoice(deps.transact, caller.tenantId, params.id)
-      return explained(explainInvoiceLine(invoice, Number(params.line)))
+      const { shown, opened, index } = await openLineOf(deps.transact, caller.tenantId, params.id, Number(params.line))
+      return explained(explainInvoiceLine(opened, index), shown)
     },
   )
   app.get(
@@ -192,8 +193,8 @@ export function explainDoor(app: App, deps: VerifyDeps): void {
       },
     },
     async ({ caller, params, query }) => {
-      const invoice = await openInvoice(deps.transact, caller.tenantId, params.id)
-      const { asked } = lineOf(invoice, Number(params.line))
+      const { opened, index } = await openLineOf(deps.transact, caller.tenantId, params.id, Number(params.line))
+      const { asked } = lineOf(opened, index)
       if (asked === undefined) return { events: [], next: null }
       const { limit } = pageOf(query.limit === undefined ? {} : { limit: query.limit })
       const after = query.after === undefined ? undefined : placeOf(query.after)
@@ -216,13 +217,16 @@ export function explainDoor(app: App, deps: VerifyDeps): void {
   )
 }
 
-function explained({ invoice, opened, tree, tax, discounts, difference }: Explanation): Static<typeof ExplainAnswer> {
+function explained(
+  { invoice, opened, tree, tax, discounts, difference }: Explanation,
+  shown: OpenedPlace['shown'],
+): Static<typeof ExplainAnswer> {
   const { line, origin, cost, recomputed } = opened
   const plan = recomputed instanceof Problem ? undefined : recomputed?.plan
   return {
-    invoice_id: invoice.id,
-    number: invoice.number,
-    line: line.index,
+    invoice_id: shown.invoice.id,
+    number: shown.invoice.number,
+    line: shown.line,
     charge: line.chargeKey,
     currency: invoice.currency,
     amount: formatMoney(line.amountMinor, invoice.currency),

@@ -3,6 +3,7 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { CurrencyText, formatMoney, MoneyText } from '../../../../schemas/money.ts'
 import { QuantityText } from '../../../../schemas/quantity.ts'
 import { readCustomer } from '../../../agreements/customers/read-customer.ts'
+import { TAX_CLASS } from '../../../agreements/plans/tax-class.ts'
 import { createItem } from '../../../billing/items/create-item.ts'
 import { deleteItem, readItem } from '../../../billing/items/delete-item.ts'
 import type { OneTimeItem } from '../../../billing/items/invoice-item.ts'
@@ -14,7 +15,7 @@ import {
   Instant,
   instantText,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -33,6 +34,8 @@ const example = {
   currency: 'USD',
   quantity: '2',
   unit_amount: '125',
+  product: 'setup',
+  tax_class: null,
   state: 'pending' as const,
   invoice_id: null,
   created_at: '2023-12-01T00:00:00.000Z',
@@ -45,15 +48,29 @@ const NewItem = Type.Object(
     subscription: Type.Optional(
       Nullable(Type.String({ ...Key, description: 'Id or external key: on its next invoice, else on any.' })),
     ),
-    description: Text(1000),
+    description: Type.Optional(
+      Type.String({ ...Text(1000), description: 'What invoices show; of a product its name, unless told.' }),
+    ),
+    product: Type.Optional(
+      Type.String({
+        ...Key,
+        description: "Id or key: a unit costs its one-time price in the customer's currency; one unless told.",
+      }),
+    ),
     amount: Type.Optional(Type.String({ ...MoneyText, description: "In the customer's currency; below 0 gives." })),
     quantity: Type.Optional(QuantityText),
     unit_amount: Type.Optional(Type.String({ ...QuantityText, description: 'What a unit costs, in major units.' })),
     currency: Type.Optional(CurrencyText),
+    tax_class: Type.Optional(
+      Nullable(Type.String({ pattern: TAX_CLASS, description: 'What is sold, as tax rates name it.' })),
+    ),
   },
   {
     ...strict,
-    examples: [{ external_key: 'setup-ann', customer: 'ann', description: 'Setup', quantity: '2', unit_amount: '125' }],
+    examples: [
+      { external_key: 'setup-ann', customer: 'ann', description: 'Setup', quantity: '2', unit_amount: '125' },
+      { external_key: 'setup-bob', customer: 'bob', product: 'setup' },
+    ],
   },
 )
 
@@ -68,6 +85,8 @@ const ItemAnswer = Type.Object(
     currency: CurrencyText,
     quantity: Nullable(Type.String()),
     unit_amount: Nullable(Type.String()),
+    tax_class: Nullable(Type.String()),
+    product: Nullable(Type.String({ description: 'The key of the product whose price it has.' })),
     state: Type.Enum(['pending', 'invoiced', 'deleted']),
     invoice_id: Nullable(Id),
     created_at: Instant,
@@ -101,11 +120,13 @@ function mountWriting(app: App, deps: DoorDeps): void {
         externalKey: body.external_key,
         customer: body.customer ?? null,
         subscription: body.subscription ?? null,
-        description: body.description,
+        description: body.description ?? null,
+        product: body.product ?? null,
         currency: body.currency ?? null,
         amount: body.amount ?? null,
         quantity: body.quantity ?? null,
         unitAmount: body.unit_amount ?? null,
+        taxClass: body.tax_class ?? null,
       }
       const { item, created } = await deps.transact(caller.tenantId, (tx) => createItem(tx, input, deps))
       return reply.code(created ? 201 : 200).send(answer(item))
@@ -150,12 +171,7 @@ function mountReading(app: App, deps: DoorDeps): void {
           },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { items: Type.Array(ItemAnswer), next: Next },
-            { examples: [{ items: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('items', ItemAnswer, example) },
       },
     },
     async ({ caller, query }) => {
@@ -180,6 +196,8 @@ function answer(item: OneTimeItem): Static<typeof ItemAnswer> {
     currency: item.currency,
     quantity: item.quantity,
     unit_amount: item.unitAmount,
+    tax_class: item.taxClass,
+    product: item.productKey,
     state: item.state,
     invoice_id: item.invoiceId,
     created_at: instantText(item.createdAtMs),

@@ -13,13 +13,14 @@ import {
   instantText,
   instantTextOrNull,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
   pageOf,
   strict,
 } from '../shapes.ts'
+import { partMembers, partsAnswer, partsExample } from './invoice-parts.ts'
 import { TextsAnswer, textsAnswer, textsExample } from './invoice-texts.ts'
 import { attributesExample, LineAttributesAnswer, lineAttributesAnswer } from './line-attributes.ts'
 import { DiscountSumAnswer, discountSumAnswer, LineDiscountAnswer, lineDiscountAnswer } from './line-discount.ts'
@@ -31,6 +32,7 @@ const example = {
   state: 'paid',
   legal_entity: 'hellas',
   customer: { id: '01890a5d-ac96-774b-bcce-b302099a8056', external_key: 'customer-0' },
+  ...partsExample,
   subscription_id: '01890a5d-ac96-774b-bcce-b302099a8055',
   plan: 'llm',
   plan_version: 1,
@@ -89,9 +91,11 @@ const LineAnswer = Type.Object({
   meter: Nullable(Type.String()),
   period_start: Instant,
   period_end: Instant,
-  plan: Type.String({ description: 'Whose charge it is; of a one-time item that of the invoice.' }),
-  plan_version: Type.Integer(),
-  plan_hash: Type.String(),
+  plan: Nullable(
+    Type.String({ description: 'Whose charge it is; of a one-time item that of the invoice. null: no plan made it.' }),
+  ),
+  plan_version: Nullable(Type.Integer()),
+  plan_hash: Nullable(Type.String()),
   quantity: Nullable(Type.String({ description: 'What the meter counted, as the seal has it.' })),
   events: Nullable(Type.Integer()),
   amount: MoneyText,
@@ -116,11 +120,12 @@ export const InvoiceAnswer = Type.Object(
     ),
     legal_entity: Nullable(Type.String({ description: 'The key of who issued it.' })),
     state: Type.Enum([...INVOICE_STATES]),
-    customer: Type.Object({ id: Id, external_key: Type.String() }),
-    subscription_id: Id,
-    plan: Type.String(),
-    plan_version: Type.Integer(),
-    plan_hash: Type.String({ description: 'SHA-256 of what decides amounts in that version of the plan.' }),
+    customer: Type.Object({ id: Id, external_key: Type.String() }, { description: 'Who pays it.' }),
+    ...partMembers,
+    subscription_id: Nullable(Type.String({ format: 'uuid', description: 'null: it belongs to no subscription.' })),
+    plan: Nullable(Type.String()),
+    plan_version: Nullable(Type.Integer()),
+    plan_hash: Nullable(Type.String({ description: 'SHA-256 of what decides amounts in that version of the plan.' })),
     currency: Type.String(),
     off_cycle: Type.Boolean({
       description: 'It bills no usage of its period, but what waited of others, or fees that were due before its end.',
@@ -155,7 +160,7 @@ export const InvoiceAnswer = Type.Object(
     replaces: Nullable(Type.String({ description: 'The id of the void invoice whose place it took.' })),
     replaced_by: Nullable(Type.String({ description: 'The id of the invoice that took its place.' })),
     ...TextsAnswer.properties,
-    billing_run_id: Id,
+    billing_run_id: Nullable(Type.String({ format: 'uuid', description: 'null: no run made it.' })),
   },
   { examples: [example] },
 )
@@ -188,12 +193,7 @@ export function invoicesDoor(app: App, deps: DoorDeps): void {
           },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { invoices: Type.Array(InvoiceAnswer), next: Next },
-            { examples: [{ invoices: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('invoices', InvoiceAnswer, example) },
       },
     },
     async (request) => {
@@ -218,6 +218,7 @@ export function invoiceAnswer(invoice: Invoice): Static<typeof InvoiceAnswer> {
     legal_entity: invoice.legalEntity,
     state: invoice.state,
     customer: { id: invoice.customer.id, external_key: invoice.customer.externalKey },
+    ...partsAnswer(invoice, money),
     subscription_id: invoice.subscriptionId,
     plan: invoice.planKey,
     plan_version: invoice.planVersion,

@@ -2,12 +2,15 @@ import { type Static, Type } from 'typebox'
 import { MoneyText } from '../../../../schemas/money.ts'
 import { QuantityText } from '../../../../schemas/quantity.ts'
 import type { LineTax } from '../../../billing/tax/tax.ts'
+import { partsOfCode } from '../../../billing/tax/tax-place.ts'
 import { Nullable } from '../shapes.ts'
 
 export const taxExample = {
   amount: '1.57',
   rate_percent: '24',
   code: 'GR-VAT',
+  region: null,
+  tax_class: null,
   reason: 'standard_rate' as const,
   certificate: null,
   inclusive: false,
@@ -17,7 +20,9 @@ export const taxExample = {
 export const LineTaxAnswer = Type.Object({
   amount: MoneyText,
   rate_percent: QuantityText,
-  code: Type.String({ description: 'Country and kind of the tax.' }),
+  code: Type.String({ description: 'Country, or region, and kind of the tax.' }),
+  region: Nullable(Type.String({ description: 'Whose rate it is, by ISO 3166-2; null: that of the country.' })),
+  tax_class: Nullable(Type.String({ description: 'Of what is sold, if the rate is of a class.' })),
   reason: Type.Union(
     [
       Type.Literal('standard_rate'),
@@ -34,6 +39,8 @@ export const LineTaxAnswer = Type.Object({
 })
 
 export function lineTaxAnswer(tax: LineTax, money: (amountMinor: bigint) => string): Static<typeof LineTaxAnswer> {
-  const { ratePercent, code, reason, certificate, inclusive } = tax
-  return { amount: money(tax.amountMinor), rate_percent: ratePercent, code, reason, certificate, inclusive }
+  const { ratePercent, reason, certificate, inclusive } = tax
+  const { code, region, taxClass } = partsOfCode(tax.code)
+  const rate = { rate_percent: ratePercent, code, region, tax_class: taxClass }
+  return { amount: money(tax.amountMinor), ...rate, reason, certificate, inclusive }
 }

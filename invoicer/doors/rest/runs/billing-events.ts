@@ -7,7 +7,7 @@ import {
   Instant,
   instantText,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
@@ -57,12 +57,7 @@ export function billingEventsDoor(app: App, deps: DoorDeps): void {
           },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { events: Type.Array(EventAnswer), next: Next },
-            { examples: [{ events: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('events', EventAnswer, example) },
       },
     },
     async (request) => {

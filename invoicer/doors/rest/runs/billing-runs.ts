@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
 import type { App, TenantId } from '../../../../schemas/http/door.ts'
+import type { TenantTransaction } from '../../../../schemas/postgres/tenant.postgres.ts'
 import { approveRun } from '../../../billing/review/approve-run.ts'
 import { cancelRun } from '../../../billing/review/cancel-run.ts'
 import { collectCancelled } from '../../../billing/review/collect-cancelled.ts'
@@ -9,7 +10,7 @@ import { readRun } from '../../../billing/run/read-run.ts'
 import { retryParked } from '../../../billing/run/retry-parked.ts'
 import { listRunReports } from '../../../billing/run/run-report.postgres.ts'
 import { withdrawAttempts } from '../../../collection/payments/withdraw-attempts.ts'
-import { type DoorDeps, IdParams, Instant, instantMs, Next, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
+import { type DoorDeps, IdParams, Instant, instantMs, listOf, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
 import { RunAnswer, RunState, runAnswer, runExample } from './billing-run-shapes.ts'
 
 /** `startRun` works on the run in the background; what stops it stands in the run. */
@@ -56,13 +57,8 @@ function startRoute(app: App, deps: BillingRunsDeps): void {
     async (request, reply) => {
       const { as_of: asOf, dry_run: dryRun = false } = request.body
       const asOfMs = asOf === undefined ? null : instantMs(asOf, 'as_of')
-      const { tenantId } = request.caller
-      const run = await deps.transact(tenantId, async (tx) => {
-        const { id } = await openRun(tx, { asOfMs, dryRun }, deps)
-        return readRun(tx, id)
-      })
-      deps.startRun(tenantId, run.id)
-      return reply.code(202).send(runAnswer(run))
+      const open: Ask = async (tx) => (await openRun(tx, { asOfMs, dryRun }, deps)).id
+      return reply.code(202).send(await goOn(deps, request.caller.tenantId, open))
     },
   )
 }
@@ -76,12 +72,7 @@ function readRoutes(app: App, deps: BillingRunsDeps): void {
         tags,
         summary: 'List billing runs, the latest first',
         querystring: Type.Object({ ...pageMembers, state: Type.Optional(RunState) }, strict),
-        response: {
-          200: Type.Object(
-            { billing_runs: Type.Array(RunAnswer), next: Next },
-            { examples: [{ billing_runs: [runExample], next: null }] },
-          ),
-        },
+        response: { 200: listOf('billing_runs', RunAnswer, runExample) },
       },
     },
     async ({ caller, query }) => {
@@ -119,13 +110,11 @@ function approveRoute(app: App, deps: BillingRunsDeps): void {
       },
     },
     async ({ caller, params }, reply) => {
-      const { tenantId, keyId } = caller
-      const run = await deps.transact(tenantId, async (tx) => {
-        await approveRun(tx, params.id, keyId, deps)
-        return readRun(tx, params.id)
-      })
-      deps.startRun(tenantId, run.id)
-      return reply.code(202).send(runAnswer(run))
+      const approve: Ask = async (tx) => {
+        await approveRun(tx, params.id, caller.keyId, deps)
+        return params.id
+      }
+      return reply.code(202).send(await goOn(deps, caller.tenantId, approve))
     },
   )
 }
@@ -176,13 +165,11 @@ function collectRoute(app: App, deps: BillingRunsDeps): void {
       },
     },
     async ({ caller, params }, reply) => {
-      const { tenantId, keyId } = caller
-      const run = await deps.transact(tenantId, async (tx) => {
-        await collectCancelled(tx, params.id, keyId, deps)
-        return readRun(tx, params.id)
-      })
-      deps.startRun(tenantId, run.id)
-      return reply.code(202).send(runAnswer(run))
+      const collect: Ask = async (tx) => {
+        await collectCancelled(tx, params.id, caller.keyId, deps)
+        return params.id
+      }
+      return reply.code(202).send(await goOn(deps, caller.tenantId, collect))
     },
   )
 }
@@ -205,14 +192,20 @@ function retryRoute(app: App, deps: BillingRunsDeps): void {
       },
     },
     async ({ caller, params }, reply) => {
-      const { tenantId } = caller
-      const run = await deps.transact(tenantId, async (tx) =>
-        readRun(tx, (await retryParked(tx, params.id, deps)).runId),
-      )
-      deps.startRun(tenantId, run.id)
-      return reply.code(202).send(runAnswer(run))
+      const retry: Ask = async (tx) => (await retryParked(tx, params.id, deps)).runId
+      return reply.code(202).send(await goOn(deps, caller.tenantId, retry))
     },
   )
+}
+
+/** What changes a run, or makes one; answers the id of the run that is to go on. */
+type Ask = (tx: TenantTransaction) => Promise<string>
+
+/** Stores what was asked for, then works on the run behind the answer: killed between, the next tick goes on with it. */
+async function goOn(deps: BillingRunsDeps, tenantId: TenantId, ask: Ask): Promise<Static<typeof RunAnswer>> {
+  const run = await deps.transact(tenantId, async (tx) => readRun(tx, await ask(tx)))
+  deps.startRun(tenantId, run.id)
+  return runAnswer(run)
 }
 
 const Nothing = Type.Object({}, { ...strict, examples: [{}] })

@@ -3,7 +3,7 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { MoneyText } from '../../../../schemas/money.ts'
 import { alertAnswer } from '../../../billing/budgets/spend-alert.ts'
 import { listSpendAlerts } from '../../../billing/budgets/spend-alerts.postgres.ts'
-import { type DoorDeps, Id, Instant, Key, Next, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
+import { type DoorDeps, Id, Instant, Key, listOf, nextOf, pageMembers, pageOf, strict } from '../shapes.ts'
 
 const example = {
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
@@ -53,12 +53,7 @@ export function spendAlertsDoor(app: App, deps: DoorDeps): void {
           },
           strict,
         ),
-        response: {
-          200: Type.Object(
-            { alerts: Type.Array(AlertAnswer), next: Next },
-            { examples: [{ alerts: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('alerts', AlertAnswer, example) },
       },
     },
     async ({ caller, query }) => {

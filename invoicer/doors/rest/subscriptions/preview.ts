@@ -3,13 +3,17 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { Problem } from '../../../../schemas/http/problem.ts'
 import { formatMoney, MoneyText } from '../../../../schemas/money.ts'
 import { formatQuantity } from '../../../../schemas/quantity.ts'
+import type { PhaseChange } from '../../../agreements/subscriptions/change-subscription.ts'
 import { countedIn } from '../../../billing/counted.ts'
 import type { Line } from '../../../billing/lines.ts'
 import { type Preview, type PreviewDeps, previewInvoice } from '../../../billing/preview/preview-invoice.ts'
+import { checkPlanPrice } from '../../../billing/rating/price-shape.ts'
 import { LineAttributesAnswer, lineAttributesAnswer } from '../invoices/line-attributes.ts'
 import { LineDiscountAnswer, lineDiscountAnswer } from '../invoices/line-discount.ts'
 import { LineTaxAnswer, lineTaxAnswer, taxExample } from '../invoices/line-tax.ts'
 import { Id, IdParams, Instant, instantMs, instantText, Key, Nullable, strict } from '../shapes.ts'
+import { NewOverrides, overridesOf } from './contract-shapes.ts'
+import { HeldWhen, heldChangeOf, heldMembers, heldOf } from './quantity-shapes.ts'
 
 const example = {
   subscription_id: '01890a5d-ac96-774b-bcce-b302099a8055',
@@ -20,6 +24,8 @@ const example = {
   period_end: '2023-12-01T00:00:00.000Z',
   change: null,
   usage_until: '2023-11-16T09:31:00.000Z',
+  state: 'draft' as const,
+  finalises_at: '2023-12-01T01:00:00.000Z',
   provisional: true as const,
   lines: [
     {
@@ -72,6 +78,12 @@ const PreviewAnswer = Type.Object(
       ),
     ),
     usage_until: Type.String({ ...Instant, description: 'Usage with times before it is in the lines.' }),
+    state: Type.Literal('draft', { description: 'What comes until it is finalised is on it.' }),
+    finalises_at: Type.String({
+      ...Instant,
+      description:
+        'From when on a run issues it: the end of the period and its grace. Ask with `at` for one in its grace.',
+    }),
     provisional: Type.Literal(true, { description: 'Usage that comes later changes it. It has no number.' }),
     lines: Type.Array(
       Type.Object({
@@ -103,8 +115,18 @@ const PreviewAnswer = Type.Object(
   { examples: [example] },
 )
 
+const WantedChange = Type.Object(
+  { plan: Type.Optional(Key), overrides: Type.Optional(NewOverrides), ...heldMembers, when: HeldWhen },
+  { ...strict, examples: [{ quantities: { seats: 8 } }, { add_ons: [{ plan: 'support' }], when: 'period_end' }] },
+)
+
 /** The coming invoice, before it is issued. */
 export function previewDoor(app: App, deps: PreviewDeps): void {
+  previewsAsked(app, deps)
+  previewsOfChange(app, { ...deps, checkPrice: checkPlanPrice })
+}
+
+function previewsAsked(app: App, deps: PreviewDeps): void {
   app.get(
     '/api/v1/subscriptions/:id/preview',
     {
@@ -140,6 +162,41 @@ export function previewDoor(app: App, deps: PreviewDeps): void {
   )
 }
 
+/** A change whose prices and quantities do not fit into a query. */
+function previewsOfChange(app: App, deps: PreviewDeps): void {
+  app.post(
+    '/api/v1/subscriptions/:id/preview',
+    {
+      config: { permission: 'billing:invoices:read' },
+      schema: {
+        tags: ['invoices'],
+        summary: 'Preview the coming invoice as if plan, prices, quantities or add-ons were changed; nothing is',
+        description:
+          'The body is what a PATCH of the subscription takes, one change a call. `change` says what it takes off and adds ' +
+          'to the fees of the running period. Whether another subscription of the customer prices the same meters is ' +
+          'checked by the change alone (409 conflict), not by its preview.',
+        params: IdParams,
+        body: WantedChange,
+        response: { 200: PreviewAnswer },
+      },
+    },
+    async ({ caller, params, body }) => {
+      const input = { subscription: params.id, atMs: null, change: wantedChangeOf(body) }
+      return answer(await previewInvoice(deps, caller.tenantId, input))
+    },
+  )
+}
+
+function wantedChangeOf(body: Static<typeof WantedChange>): PhaseChange {
+  const { plan, overrides, when = null } = body
+  const held = heldChangeOf(body)
+  if (held !== undefined && overrides === undefined) return held
+  const agreed = overrides === undefined ? {} : { overrides: overridesOf(overrides) }
+  if (plan !== undefined) return { plan, when, ...agreed, ...heldOf(body) }
+  const errors = [{ path: '', message: 'Give one of plan (with overrides), quantities, add_ons.' }]
+  throw new Problem('invalid_request', 'The request is not valid.', { errors })
+}
+
 function answer(preview: Preview): Static<typeof PreviewAnswer> {
   const { subscription, plan, planOf, period, usageUntilMs, draft, change } = preview
   const money = (amountMinor: bigint) => formatMoney(amountMinor, plan.currency)
@@ -159,6 +216,8 @@ function answer(preview: Preview): Static<typeof PreviewAnswer> {
       net: money(change.creditMinor + change.chargeMinor),
     },
     usage_until: instantText(usageUntilMs),
+    state: 'draft',
+    finalises_at: instantText(period.endMs + subscription.graceMs),
     provisional: true,
     lines: draft.lines.map((line, index) => ({
       index,

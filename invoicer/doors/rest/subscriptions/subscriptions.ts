@@ -3,14 +3,14 @@ import type { App } from '../../../../schemas/http/door.ts'
 import { Problem } from '../../../../schemas/http/problem.ts'
 import { CANCEL_FEES } from '../../../agreements/subscriptions/cancel-subscription.ts'
 import { type Change, changeSubscription } from '../../../agreements/subscriptions/change-subscription.ts'
-import { type CreateSubscription, createSubscription } from '../../../agreements/subscriptions/create-subscription.ts'
 import { STATES, stateAt } from '../../../agreements/subscriptions/lifecycle.ts'
 import type { Moment } from '../../../agreements/subscriptions/pause-subscription.ts'
 import { phaseAt, trialEndOf } from '../../../agreements/subscriptions/phases.ts'
-import { readSubscription } from '../../../agreements/subscriptions/read-subscription.ts'
+import { readSubscriptionOrDraft } from '../../../agreements/subscriptions/read-subscription.ts'
 import type { Subscription } from '../../../agreements/subscriptions/subscription.ts'
 import { listSubscriptions } from '../../../agreements/subscriptions/subscriptions.postgres.ts'
 import { isDowngrade } from '../../../billing/is-downgrade.ts'
+import { checkPlanPrice } from '../../../billing/rating/price-shape.ts'
 import {
   type DoorDeps,
   Id,
@@ -20,14 +20,19 @@ import {
   instantText,
   instantTextOrNull,
   Key,
-  Next,
+  listOf,
   Nullable,
   nextOf,
   pageMembers,
   pageOf,
   strict,
 } from '../shapes.ts'
+import { NewOverrides, overridesOf } from './contract-shapes.ts'
+import { DraftAnswer, draftAnswer } from './draft-shapes.ts'
+import { createOrDraft, NewSubscription } from './new-subscription.ts'
+import { heldAnswer, heldAnswers, heldChangeOf, heldMembers, heldOf } from './quantity-shapes.ts'
 
+const phaseExample = { kind: 'active' as const, billed: true, negotiated: false }
 const example = {
   id: '01890a5d-ac96-774b-bcce-b302099a8057',
   external_key: 'customer-0-llm',
@@ -38,8 +43,8 @@ const example = {
   trial_end: null,
   pending_plan: { plan: 'llm-small', plan_version: 3, at: '2023-12-01T00:00:00.000Z' },
   phases: [
-    { start: '2023-11-01T00:00:00.000Z', plan: 'llm', plan_version: 1, kind: 'active' as const, billed: true },
-    { start: '2023-12-01T00:00:00.000Z', plan: 'llm-small', plan_version: 3, kind: 'active' as const, billed: true },
+    { start: '2023-11-01T00:00:00.000Z', plan: 'llm', plan_version: 1, ...phaseExample },
+    { start: '2023-12-01T00:00:00.000Z', plan: 'llm-small', plan_version: 3, ...phaseExample },
   ],
   start: '2023-11-01T00:00:00.000Z',
   end: null,
@@ -48,28 +53,6 @@ const example = {
   created_at: '2023-12-01T00:00:00.000Z',
 }
 
-const NewSubscription = Type.Object(
-  {
-    external_key: Key,
-    customer: Type.String({ ...Key, description: 'Id or external key.' }),
-    plan: Type.String({ ...Key, description: 'Key.' }),
-    start: Type.String({ ...Instant, description: 'Floored to the whole minute; may lie in the past.' }),
-    end: Type.Optional(Nullable(Type.String({ ...Instant, description: "The contract's end, floored likewise." }))),
-    trial_days: Type.Optional(
-      Type.Integer({
-        minimum: 1,
-        maximum: 3660,
-        description: 'Served and not billed for so many days of its time zone.',
-      }),
-    ),
-    trial_end: Type.Optional(Type.String({ ...Instant, description: 'Or until then, floored likewise.' })),
-  },
-  {
-    ...strict,
-    examples: [{ external_key: 'customer-0-llm', customer: 'customer-0', plan: 'llm', start: '2023-11-01T00:00:00Z' }],
-  },
-)
-
 const AtPeriodEnd = Type.Union([Type.Literal('period_end'), Type.Literal('now')])
 const When = (description: string) => Nullable(Type.Union([AtPeriodEnd, Instant], { description }))
 
@@ -77,10 +60,10 @@ const SubscriptionUpdate = Type.Object(
   {
     cancel: Type.Optional(
       Nullable(
-        Type.Union([Type.Literal('period_end'), Type.Literal('now')], {
+        Type.Enum(['period_end', 'term_end', 'now'], {
           description:
-            'When it ends: with the period that runs (or its trial, if that ends before), or now, floored to the minute. ' +
-            'null takes that back.',
+            'When it ends: with the period that runs (or its trial, if that ends before), with the term that was agreed, ' +
+            'or now, floored to the minute. null takes that back.',
         }),
       ),
     ),
@@ -95,11 +78,14 @@ const SubscriptionUpdate = Type.Object(
     plan: Type.Optional(
       Nullable(Type.String({ ...Key, description: 'The plan to change to, by its key; null keeps the one it is on.' })),
     ),
+    overrides: Type.Optional(NewOverrides),
+    ...heldMembers,
     when: Type.Optional(
       Type.Union([Type.Literal('period_end'), Type.Literal('now')], {
         description:
-          'When the plan changes. By default with the period if its recurring fee is lower, and else now; in a trial and ' +
-          'before the start always now, because nothing is billed yet.',
+          'When the plan, quantities or add-ons change. By default with the period if the recurring fee of the plan is ' +
+          'lower, or the quantities are, and else now; in a trial and before the start always now, because nothing is ' +
+          'billed yet.',
       }),
     ),
     pause: Type.Optional(When('From when on it is paused, until it is resumed; null takes back a pause to come.')),
@@ -114,6 +100,8 @@ const SubscriptionUpdate = Type.Object(
       { plan: 'llm-large' },
       { plan: 'llm-small', when: 'period_end' },
       { plan: null },
+      { quantities: { seats: 8 } },
+      { add_ons: [{ plan: 'support', quantity: '1' }] },
       { pause: 'now' },
       { pause: '2024-01-15T00:00:00Z', bill: true },
       { resume: 'now' },
@@ -130,7 +118,7 @@ const ChangeHeaders = Type.Object({
   ),
 })
 
-const SubscriptionAnswer = Type.Object(
+export const SubscriptionAnswer = Type.Object(
   {
     id: Id,
     external_key: Type.String(),
@@ -139,6 +127,7 @@ const SubscriptionAnswer = Type.Object(
     plan_version: Type.Integer({
       description: 'The version of the plan; it stays until the plan is changed, to another or the same.',
     }),
+    ...heldAnswers,
     state: Type.Enum([...STATES], {
       description: 'cancelled: it goes on until its end. ended: its last period has an invoice.',
     }),
@@ -156,6 +145,8 @@ const SubscriptionAnswer = Type.Object(
         plan_version: Type.Integer(),
         kind: Type.Enum(['active', 'trial', 'paused']),
         billed: Type.Boolean(),
+        negotiated: Type.Boolean({ description: 'With prices of its own: see its terms.' }),
+        ...heldAnswers,
       }),
       { description: 'Each lasts until the next one. A period in which one begins is billed in parts.' },
     ),
@@ -167,6 +158,8 @@ const SubscriptionAnswer = Type.Object(
   },
   { examples: [example] },
 )
+
+const SubscriptionOrDraft = Type.Union([SubscriptionAnswer, DraftAnswer], { examples: [example] })
 
 const tags = ['subscriptions']
 
@@ -186,25 +179,15 @@ function mountChanges(app: App, deps: DoorDeps): void {
         summary: 'Subscribe a customer to a plan; the same again answers the stored subscription',
         description:
           'Of one customer, subscriptions whose times overlap must not price the same meter (409): the same usage would ' +
-          'be billed twice.',
+          'be billed twice. As a draft it is kept until it is activated.',
         body: NewSubscription,
-        response: { 200: SubscriptionAnswer, 201: SubscriptionAnswer },
+        response: { 200: SubscriptionOrDraft, 201: SubscriptionOrDraft },
       },
     },
     async (request, reply) => {
-      const { body } = request
-      const input = {
-        externalKey: body.external_key,
-        customer: body.customer,
-        planKey: body.plan,
-        startMs: instantMs(body.start, 'start'),
-        endMs: body.end == null ? null : instantMs(body.end, 'end'),
-        trial: trialOf(body),
-      }
-      const { subscription, created } = await deps.transact(request.caller.tenantId, (tx) =>
-        createSubscription(tx, input, deps),
-      )
-      return reply.code(created ? 201 : 200).send(answer(subscription, deps.now()))
+      const made = await deps.transact(request.caller.tenantId, (tx) => createOrDraft(tx, request.body, deps))
+      const shown = 'draft' in made ? draftAnswer(made.draft) : answer(made.subscription, deps.now())
+      return reply.code(made.created ? 201 : 200).send(shown)
     },
   )
   app.patch(
@@ -215,9 +198,11 @@ function mountChanges(app: App, deps: DoorDeps): void {
         tags,
         summary: 'Change the plan of a subscription, pause, resume or cancel it; the same again changes nothing',
         description:
-          'One change a call: `plan` (with `when`), `pause` (with `bill`), `resume` or `cancel`. A change of plan cuts the ' +
-          'period: each part is rated by its own plan, fees by the time that it has of the period, tiers and included ' +
-          'units from zero. The other plan must have the same currency; with another interval or alignment a new period ' +
+          'One change a call: `plan` (with `when` and `quantities`), `quantities` or `add_ons` (with `when`), `pause` (with ' +
+          '`bill`), `resume` or `cancel`. A change of quantities or add-ons is charged for the time that is left of the ' +
+          'period, and given back likewise, by its invoice; usage is not cut by it. A change of plan cuts the period: ' +
+          'each part is rated by its own plan, fees by the time that it has of the period, tiers and included units from ' +
+          'zero. The other plan must have the same currency; with another interval or alignment a new period ' +
           'begins with the change, and with the same ones it must have the same proration basis. Its preview ' +
           'shows credit, charge and the coming invoice. A change to come takes the version of the plan that is in effect ' +
           'at its time, as known when it was asked for: the same again keeps it; take it back first for a newer one. In a ' +
@@ -236,7 +221,7 @@ function mountChanges(app: App, deps: DoorDeps): void {
       const change = changeOf(body)
       const key = headers['idempotency-key'] ?? null
       const changed = await deps.transact(caller.tenantId, (tx) =>
-        changeSubscription(tx, params.id, change, key, { ...deps, isDowngrade }),
+        changeSubscription(tx, params.id, change, key, { ...deps, isDowngrade, checkPrice: checkPlanPrice }),
       )
       return answer(changed.subscription, changed.atMs)
     },
@@ -244,15 +229,24 @@ function mountChanges(app: App, deps: DoorDeps): void {
 }
 
 /** @throws Problem invalid_request for more or less than one change, or a member of another. */
-function changeOf({ cancel, fees, plan, when, pause, bill, resume }: Static<typeof SubscriptionUpdate>): Change {
-  const changes = { cancel, plan, pause, resume }
+function changeOf(update: Static<typeof SubscriptionUpdate>): Change {
+  const { cancel, fees, plan, when, overrides, pause, bill, resume } = update
+  const held = heldChangeOf(update)
+  const changes = { cancel, plan, pause, resume, quantities: held }
   if (Object.values(changes).filter((change) => change !== undefined).length !== 1) {
-    throw invalid('', `Give one of ${Object.keys(changes).join(', ')}.`)
+    throw invalid('', `Give one of ${Object.keys(changes).join(', ')} or add_ons.`)
   }
-  if (when !== undefined && plan == null) throw invalid('when', 'This goes with a plan.')
+  if (when !== undefined && plan == null && held === undefined) throw invalid('when', 'This goes with a plan.')
   if (bill !== undefined && pause == null) throw invalid('bill', 'This goes with a pause.')
   if (fees !== undefined && cancel !== 'now') throw invalid('fees', 'This goes with cancel now.')
-  if (plan !== undefined) return { plan, when: when ?? null }
+  if (overrides !== undefined && plan == null) throw invalid('overrides', 'This goes with a plan.')
+  if (held !== undefined) return held
+  if (plan === null && update.quantities !== undefined) throw invalid('quantities', 'This goes with another plan.')
+  if (plan !== undefined) {
+    const { quantities } = heldOf(update)
+    const agreed = overrides === undefined ? {} : { overrides: overridesOf(overrides) }
+    return { ...(quantities === undefined ? {} : { quantities }), plan, when: when ?? null, ...agreed }
+  }
   if (pause !== undefined) return { pause: pause === null ? null : momentOf(pause, 'pause'), bill: bill ?? false }
   if (resume !== undefined) return { resume: momentOf(resume, 'resume') }
   if (fees === 'refund') {
@@ -268,12 +262,6 @@ function momentOf(text: string, path: string): Moment {
   return text === 'now' || text === 'period_end' ? text : { atMs: instantMs(text, path) }
 }
 
-function trialOf({ trial_days: days, trial_end: end }: Static<typeof NewSubscription>): CreateSubscription['trial'] {
-  if (days !== undefined && end !== undefined) throw invalid('trial_end', 'Give this or trial_days.')
-  if (days !== undefined) return { days }
-  return end === undefined ? undefined : { endMs: instantMs(end, 'trial_end') }
-}
-
 function invalid(path: string, message: string): Problem {
   return new Problem('invalid_request', 'The request is not valid.', { errors: [{ path, message }] })
 }
@@ -287,11 +275,13 @@ function mountReads(app: App, deps: DoorDeps): void {
         tags,
         summary: 'Read a subscription by id or external key',
         params: IdParams,
-        response: { 200: SubscriptionAnswer },
+        response: { 200: SubscriptionOrDraft },
       },
     },
-    async (request) =>
-      answer(await deps.transact(request.caller.tenantId, (tx) => readSubscription(tx, request.params.id)), deps.now()),
+    async ({ caller, params }) => {
+      const found = await deps.transact(caller.tenantId, (tx) => readSubscriptionOrDraft(tx, params.id))
+      return 'content' in found ? draftAnswer(found) : answer(found, deps.now())
+    },
   )
   app.get(
     '/api/v1/subscriptions',
@@ -301,12 +291,7 @@ function mountReads(app: App, deps: DoorDeps): void {
         tags,
         summary: 'List subscriptions',
         querystring: Type.Object({ customer: Type.Optional(Key), ...pageMembers }, strict),
-        response: {
-          200: Type.Object(
-            { subscriptions: Type.Array(SubscriptionAnswer), next: Next },
-            { examples: [{ subscriptions: [example], next: null }] },
-          ),
-        },
+        response: { 200: listOf('subscriptions', SubscriptionAnswer, example) },
       },
     },
     async (request) => {
@@ -320,7 +305,7 @@ function mountReads(app: App, deps: DoorDeps): void {
 }
 
 /** As it was at a time: which of its phases is the present one depends on that. */
-function answer(subscription: Subscription, atMs: number): Static<typeof SubscriptionAnswer> {
+export function answer(subscription: Subscription, atMs: number): Static<typeof SubscriptionAnswer> {
   const { nextPeriod, phases, endMs } = subscription
   const now = phaseAt(phases, atMs)
   // What would begin behind its end never does, unless that is taken back.
@@ -332,6 +317,7 @@ function answer(subscription: Subscription, atMs: number): Static<typeof Subscri
     customer_id: subscription.customerId,
     plan: now.planKey,
     plan_version: now.planVersion,
+    ...heldAnswer(now),
     // One whose end has come goes on to say what it was until its last period has an invoice.
     state: stateAt({ ...subscription, endMs: null }, atMs),
     trial_end: instantTextOrNull(earlier(trialEndOf(phases), endMs)),
@@ -339,9 +325,10 @@ function answer(subscription: Subscription, atMs: number): Static<typeof Subscri
       pending === undefined
         ? null
         : { plan: pending.planKey, plan_version: pending.planVersion, at: instantText(pending.startMs) },
-    phases: beginning.map(({ startMs, planKey, planVersion, kind, bills }) => {
-      return { start: instantText(startMs), plan: planKey, plan_version: planVersion, kind, billed: bills }
-    }),
+    phases: beginning.map(({ startMs, planKey, planVersion, kind, bills, negotiated = false, ...phase }) => ({
+      ...{ start: instantText(startMs), plan: planKey, plan_version: planVersion, kind, billed: bills, negotiated },
+      ...heldAnswer(phase),
+    })),
     start: instantText(subscription.startMs),
     end: instantTextOrNull(endMs),
     contract_end: instantTextOrNull(subscription.contractEndMs),

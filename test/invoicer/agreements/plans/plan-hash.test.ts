@@ -65,6 +65,7 @@ describe('the content hash of a version', () => {
     ['a maximum', withPrice({ maximum_amount: '5' })],
     ['units that are included', withPrice({ included_units: '1' })],
     ['a discount', withPrice({ discount_percent: '1' })],
+    ['the tax class of a charge', withUse({ taxClass: 'saas' })],
   ])('depends on %s', (_, other) => {
     expect(planHash(other)).not.toBe(planHash(content))
   })

@@ -2,6 +2,7 @@ import {
   type Change,
   type Changed,
   changeSubscription,
+  type PhaseChange,
 } from '../../../../invoicer/agreements/subscriptions/change-subscription.ts'
 import {
   type CreateSubscription,
@@ -28,6 +29,7 @@ export type ChangingWorld = World & {
   toPlan: (name: string, plan: string | null, when?: 'now' | 'period_end' | null, key?: string) => Promise<Changed>
   read: (name: string) => Promise<Subscription>
   preview: (name: string, plan?: string, when?: 'now' | 'period_end') => Promise<Preview>
+  previewOf: (name: string, change: PhaseChange) => Promise<Preview>
   /** Lines of the invoices of a subscription in order, each as [day it begins, charge, amount]. */
   lines: (name: string) => Promise<[string, string, string][]>
 }
@@ -56,6 +58,10 @@ export async function createChangingWorld(database: TestDatabase, slug: string):
     read: (name) => inTenant((tx) => readSubscription(tx, name)),
     preview: (subscription, plan, when) => {
       const wanted = plan === undefined ? null : { plan, when: when ?? null }
+      const deps = { ...world, usage: world.deps.usage }
+      return previewInvoice(deps, world.tenantId, { subscription, atMs: null, change: wanted })
+    },
+    previewOf: (subscription, wanted) => {
       const deps = { ...world, usage: world.deps.usage }
       return previewInvoice(deps, world.tenantId, { subscription, atMs: null, change: wanted })
     },

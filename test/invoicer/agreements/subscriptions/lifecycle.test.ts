@@ -3,6 +3,9 @@ import { CHANGES, STATES, stateAfter, stateAt } from '../../../../invoicer/agree
 import type { PhaseKind, Phases } from '../../../../invoicer/agreements/subscriptions/phases.ts'
 
 const LEGAL: Record<string, string> = {
+  'draft activate': 'active',
+  'draft revise': 'draft',
+  'draft discard': 'ended',
   'trialing cancel': 'cancelled',
   'trialing change_plan': 'trialing',
   'trialing keep_plan': 'trialing',

@@ -190,7 +190,9 @@ describe('every change in every state', () => {
     ['cancel', { cancel: 'period_end' }],
     ['take_back', { cancel: null }],
   ]
-  const reach: Record<keyof typeof TRANSITIONS, (world: ChangingWorld, name: string) => Promise<unknown>> = {
+  // Drafts have a test of their own (drafts.test.ts).
+  type Stored = Exclude<keyof typeof TRANSITIONS, 'draft'>
+  const reach: Record<Stored, (world: ChangingWorld, name: string) => Promise<unknown>> = {
     active: async () => undefined,
     trialing: async (world, name) => {
       await world.change(name, { cancel: 'now' })
@@ -206,7 +208,7 @@ describe('every change in every state', () => {
     ended: (world, name) => world.change(name, { cancel: 'now' }),
   }
 
-  test.each(Object.keys(reach) as (keyof typeof TRANSITIONS)[])('what is %s changes by the table', async (state) => {
+  test.each(Object.keys(reach) as Stored[])('what is %s changes by the table', async (state) => {
     const world = await tenthDay()
     for (const [name] of CHANGES) {
       await world.subscribe(name, { plan: 'month', endMs: null })

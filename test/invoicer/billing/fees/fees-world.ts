@@ -67,20 +67,20 @@ export async function createFeesWorld(database: TestDatabase, slug: string): Pro
   }
 }
 
-/** Raw events, as if each had been sent with its quantity. */
-function readerOf(events: readonly MemoryEvent[]): EventReader {
-  const version = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY, eventType: 'call' }
+/** Raw events, as if each had been sent with its quantity, as the type that its meter counts. */
+export function readerOf(events: readonly MemoryEvent[]): EventReader {
+  const always = { fromMs: Number.NEGATIVE_INFINITY, untilMs: Number.POSITIVE_INFINITY }
   return {
     meter: async (_tenantId, slug) => {
-      const versions = [{ ...version, value: parseValue('tokens'), filter: filterFormOf(undefined) }]
+      const versions = [{ ...always, eventType: slug, value: parseValue('tokens'), filter: filterFormOf(undefined) }]
       return { slug, aggregation: 'sum', window: undefined, percentile: undefined, versions }
     },
     identities: async (tenantId, { subjects, knownBeforeMs }) =>
       events
         .filter((event) => event.tenantId === tenantId && event.knownAtMs < knownBeforeMs)
         .filter(({ subject }) => subjects.includes(subject))
-        .map(({ identity, subject, timeMs, knownAtMs, quantity }) => {
-          const copy = { type: 'call', subject, timeMs, dataJson: JSON.stringify({ tokens: quantity.toNumber() }) }
+        .map(({ identity, meter, subject, timeMs, knownAtMs, quantity }) => {
+          const copy = { type: meter, subject, timeMs, dataJson: JSON.stringify({ tokens: quantity.toNumber() }) }
           const first = { ...copy, version: identity, knownAtMs }
           return { shard: '0', source: 's', id: String(identity), hash: identity, first, operations: [] }
         }),

@@ -123,7 +123,9 @@ describe('a one-time item', () => {
     const { subscriptionId, periodStartMs } = own[0]!
     const overtaken = (fromMs: number) =>
       world.transact(world.tenantId, (tx) =>
-        listOvertaken(tx, [{ subscriptionId, fromMs, revision: 0, fromFeesMs: null, next: null, feesDueMs: null }]),
+        listOvertaken(tx, [
+          { subscriptionId: subscriptionId!, fromMs, revision: 0, fromFeesMs: null, next: null, feesDueMs: null },
+        ]),
       )
     expect(await overtaken(periodStartMs)).toEqual(new Set())
     expect(await overtaken(DECEMBER)).toEqual(new Set([subscriptionId]))

@@ -83,10 +83,10 @@ describe('the preview of a period', () => {
     await world.run()
     const first = (await world.invoices()).filter(({ periodStartMs }) => periodStartMs < DECEMBER - DAY_MS)
     const november = first.filter(({ subscriptionId, periodStartMs }) => {
-      return periodStartMs === (before.get(subscriptionId) as { periodStartMs: number }).periodStartMs
+      return periodStartMs === (before.get(subscriptionId!) as { periodStartMs: number }).periodStartMs
     })
     expect(november).toHaveLength(6)
-    for (const invoice of november) expect(before.get(invoice.subscriptionId)).toEqual(ofInvoice(invoice))
+    for (const invoice of november) expect(before.get(invoice.subscriptionId!)).toEqual(ofInvoice(invoice))
     expect(new Set(november.map(({ totalMinor }) => totalMinor)).size).toBeGreaterThan(3)
   })
 

@@ -202,7 +202,7 @@ describe('a run that is cancelled', () => {
     },
   )
 
-  test('while a chunk is being issued waits for its end, and answers behind that', async () => {
+  test('while chunks are being issued waits for their end, and answers behind that; no other is begun', async () => {
     tenants += 1
     const world = await secondMonth(database, `cancelled-${tenants}`)
     const id = await open(world)
@@ -210,7 +210,7 @@ describe('a run that is cancelled', () => {
     const order: string[] = []
     let cancelling: Promise<void> | undefined
     world.deps.drawCredit = async (tx, ...rest) => {
-      // In the midst of the transaction of the first chunk.
+      // In the midst of the transaction of the first chunk; the second may have begun by then.
       cancelling ??= cancel(world, id).then(() => void order.push('cancelled'))
       await untilSomebodyWaits(database)
       order.push('chunk goes on')
@@ -218,8 +218,9 @@ describe('a run that is cancelled', () => {
     }
     await expect(work(world, id)).resolves.toBe('cancelled')
     await cancelling
-    expect(order).toEqual(['chunk goes on', 'cancelled'])
-    expect(await ofDecember(world)).toHaveLength(3)
+    expect(order.slice(0, -1).every((one) => one === 'chunk goes on')).toBe(true)
+    expect(order.at(-1)).toBe('cancelled')
+    expect([3, 6]).toContain((await ofDecember(world)).length)
     world.deps.drawCredit = drawCredit
     world.clock.nowMs += 1000
     await world.run()

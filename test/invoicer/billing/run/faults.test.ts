@@ -63,7 +63,11 @@ describe('one customer who cannot be billed never stops the others (design §4.6
     }
     const runId = await world.run()
     const invoices = await world.invoices()
-    expect(summary(invoices).map((line) => line.slice(0, 1))).toEqual(['a', 'c', 'd'])
+    expect(
+      summary(invoices)
+        .map((line) => line.slice(0, 1))
+        .sort(),
+    ).toEqual(['a', 'c', 'd'])
     expect(invoices.map(({ number }) => number)).toEqual(['INV-000001', 'INV-000002', 'INV-000003'])
     const report = await reportOf(world, runId)
     expect(report).toMatchObject({

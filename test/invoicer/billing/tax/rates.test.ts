@@ -41,7 +41,15 @@ describe('rates of the open data', () => {
   test('what is known to be wrong is no rate, until there is one of one’s own', () => {
     const wrong = ['BH', 'EC', 'KW', 'LK', 'PK', 'QA', 'TH']
     expect(wrong.map((country) => on(country, '2024-05-01'))).toEqual(wrong.map(() => undefined))
-    const own = { country: 'TH', kind: 'vat', ratePercent: '7', from: '2024-01-01', until: null }
+    const own = {
+      country: 'TH',
+      region: null,
+      taxClass: null,
+      kind: 'vat',
+      ratePercent: '7',
+      from: '2024-01-01',
+      until: null,
+    }
     expect(on('TH', '2024-05-01', [own])).toBe('7')
   })
 
@@ -56,6 +64,8 @@ describe('rates of the open data', () => {
 test('a rate of one’s own wins while it is in force, the latest of several; before and behind it is the open data', () => {
   const from = (day: string, ratePercent: string, until: string | null = null): OwnRate => ({
     country: 'GR',
+    region: null,
+    taxClass: null,
     kind: 'vat',
     ratePercent,
     from: day,

@@ -55,6 +55,23 @@ test('what is asked is who buys, where, on which day, and how much; what it says
   expect(draft).toMatchObject({ subtotalMinor: 2_429n, taxMinor: 583n, totalMinor: 3_012n, legalEntityId: 'seller' })
 })
 
+test('classes are asked for one by one, by the code that Stripe has for them, and stand on the lines', async () => {
+  const isTraining = (one: Calculation) => one.params.get('line_items[0][tax_code]') === 'txcd_20060044'
+  await answering((one) => calculationOf(isTraining(one) ? 6 : 24, one))
+  const lines = [line(1_000n), line(2_000n, { taxClass: 'training' }), line(4_000n, { taxClass: 'unknown' })]
+  const draft = await tax(lines, { tax: { codes: { training: 'txcd_20060044' } } })
+  expect(asked().map((one) => [one['line_items[0][amount]'], one['line_items[0][tax_code]']])).toEqual([
+    ['1000', undefined],
+    ['2000', 'txcd_20060044'],
+    ['4000', undefined],
+  ])
+  expect(draft.lines.map((one) => [one.tax?.code, one.tax?.amountMinor])).toEqual([
+    ['GR-VAT', 240n],
+    ['GR-VAT/training', 120n],
+    ['GR-VAT/unknown', 960n],
+  ])
+})
+
 test('days are asked for one by one, and those that Stripe does not know any more as of the nearest', async () => {
   await answering((one) => calculationOf(one.params.get('tax_date') === String(NOW / 1_000) ? 24 : 10, one))
   const old = line(5_000n, { agreedAtMs: OCTOBER - 90 * DAY_MS })

@@ -128,7 +128,7 @@ describe('voiding', () => {
     await expect(change(world, id, 'write_off')).rejects.toThrow('may still succeed')
     expect(await everything(world)).toBe(before)
     answers.push({ outcome: 'succeeded', reference: 'x' })
-    await world.deps.collect(world.tenantId, billingRunId, async () => undefined)
+    await world.deps.collect(world.tenantId, billingRunId!, async () => undefined)
     await expect(change(world, id, 'void')).rejects.toThrow('It was paid: give it back by a credit note.')
     await expect(change(world, id, 'reissue')).rejects.toThrow('It was paid')
   })
@@ -230,7 +230,7 @@ describe('voiding beside a run that collects', () => {
     const { collect } = world.deps
     world.deps.collect = async () => true
     const { id, billingRunId } = await billed(world)
-    await collect(world.tenantId, billingRunId, async (step) => {
+    await collect(world.tenantId, billingRunId!, async (step) => {
       // It is listed as unpaid by now.
       if (step === 'attempt') await change(world, id, 'void')
     })
@@ -249,7 +249,7 @@ describe('voiding beside a run that collects', () => {
       return { outcome: 'succeeded' as const, reference: 'x' }
     }
     const deps = { ...world.deps, gateway: { name: 'manual' as const, charge }, stopping: () => false }
-    await collectPayments(deps, async () => undefined, world.tenantId, billingRunId)
+    await collectPayments(deps, async () => undefined, world.tenantId, billingRunId!)
     expect(refused).toMatchObject({ code: 'illegal_state' })
     expect(standing(await world.invoices())).toEqual(['INV-000001 20.00, 20.00 due, paid'])
   })

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { changeCustomer } from '../../../../invoicer/agreements/customers/change-customer.ts'
 import { changeInvoiceSettings } from '../../../../invoicer/agreements/invoice-settings/change-settings.ts'
 import {
   INVOICE_CHANGES,
@@ -30,8 +31,13 @@ async function inState(state: InvoiceState): Promise<{ world: World; id: string 
   const zeroInvoices = state === 'suppressed' ? 'suppress' : 'issue'
   await world.transact(world.tenantId, (tx) => changeInvoiceSettings(tx, { zeroInvoices, leastDue: {} }, world))
   await world.subscribe('a', { endMs: null })
+  if (state === 'part') {
+    await world.transact(world.tenantId, (tx) => changeCustomer(tx, 'a', { consolidate: true }, world))
+  }
   await runAt(world, DECEMBER + 2 * HOUR_MS)
-  const { rows } = await world.transact(world.tenantId, (tx) => tx.query<{ id: string }>('SELECT id FROM invoices'))
+  const { rows } = await world.transact(world.tenantId, (tx) =>
+    tx.query<{ id: string }>("SELECT id FROM invoices ORDER BY state = 'part' DESC"),
+  )
   const id = rows[0]!.id
   if (state === 'void') await change(world, id, 'void')
   if (state === 'uncollectible') await change(world, id, 'write_off')

@@ -23,9 +23,11 @@ const plan = (change: Partial<CataloguePlan['content']> = {}, entitlements?: Cat
   key: 'basic',
   content: { ...content, ...change },
   entitlements,
+  listing: {},
 })
 const live = (entitlements: LivePlan['entitlements'] = new Map(), effectiveFromMs: number | null = null): LivePlan => ({
   ...{ content, version: 3, effectiveFromMs, entitlements },
+  listing: { product: null, archived: false },
 })
 const NOW = Date.UTC(2026, 5, 1)
 const NEW_YEAR = Date.UTC(2027, 0, 1)

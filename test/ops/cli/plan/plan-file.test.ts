@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { parseCatalogueFile, printCatalogueFile } from '../../../../ops/cli/plan/catalogue-file.ts'
 import { FileError } from '../../../../ops/cli/plan/file-error.ts'
-import { parsePlanFile, printPlanFile } from '../../../../ops/cli/plan/plan-file.ts'
 
 /** Issue 7, pricing as code: a catalogue as YAML. */
 const plan = (more = '', amount = '"20.00"') => `
@@ -15,11 +15,11 @@ ${more}    charges:
         price: {model: flat, amount: ${amount}}
 `
 const amountOf = (yaml: string) =>
-  parsePlanFile(yaml)[0]!.content.charges[0]!.price as { model: string; amount?: string }
+  parseCatalogueFile(yaml).plans[0]!.content.charges[0]!.price as { model: string; amount?: string }
 
 describe('a file of plans', () => {
   test('says what it must, and the rest is as the product has it', () => {
-    expect(parsePlanFile(plan())).toEqual([
+    expect(parseCatalogueFile(plan()).plans).toEqual([
       {
         key: 'basic',
         content: {
@@ -28,6 +28,7 @@ describe('a file of plans', () => {
           charges: [{ key: 'base', name: 'Base', meter: null, price: { model: 'flat', amount: '20.00' } }],
         },
         entitlements: undefined,
+        listing: {},
         feesLeftOut: true,
       },
     ])
@@ -41,7 +42,9 @@ describe('a file of plans', () => {
   )
 
   test('decimals are taken so in prices and limits of meters, whatever else has these names', () => {
-    const [read] = parsePlanFile(
+    const {
+      plans: [read],
+    } = parseCatalogueFile(
       plan(`    entitlements:
       limit: {type: static, value: {limit: 5, price: 1.50, list: [&five 5]}}
       price: {type: metered, meter: price, limit: 1500.50, window: month}
@@ -62,8 +65,8 @@ describe('a file of plans', () => {
   })
 
   test('is printed as it was read, with everything it may say', () => {
-    const text = printPlanFile(
-      parsePlanFile(
+    const text = printCatalogueFile(
+      parseCatalogueFile(
         plan(`    every: 2
     alignment: calendar
     proration_basis: day
@@ -76,7 +79,7 @@ describe('a file of plans', () => {
     )
     expect(text).toContain('limit: "1500.50"')
     expect(text.indexOf('minutes:')).toBeLessThan(text.indexOf('seats:'))
-    expect(printPlanFile(parsePlanFile(text))).toBe(text)
+    expect(printCatalogueFile(parseCatalogueFile(text))).toBe(text)
   })
 
   test.each<[string, string, RegExp]>([
@@ -96,8 +99,8 @@ describe('a file of plans', () => {
     ['something else', '- a\n', /The file/],
     ['nothing', '', /The file/],
   ])('%s is told with its place', (_, yaml, message) => {
-    expect(() => parsePlanFile(yaml)).toThrow(FileError)
-    expect(() => parsePlanFile(yaml)).toThrow(message)
+    expect(() => parseCatalogueFile(yaml)).toThrow(FileError)
+    expect(() => parseCatalogueFile(yaml)).toThrow(message)
   })
 
   test('aliases that unfold to more than a file can be are refused', () => {
@@ -106,6 +109,6 @@ describe('a file of plans', () => {
       const [from, to] = ['abcdefghij'[level - 1], 'abcdefghij'[level]]
       bomb.push(`${to}: &${to} [${Array.from({ length: 10 }, () => `*${from}`).join(',')}]`)
     }
-    expect(() => parsePlanFile(bomb.join('\n'))).toThrow(FileError)
+    expect(() => parseCatalogueFile(bomb.join('\n'))).toThrow(FileError)
   })
 })
