@@ -68,7 +68,7 @@ describe('one customer who cannot be billed never stops the others (design §4.6
         .map((line) => line.slice(0, 1))
         .sort(),
     ).toEqual(['a', 'c', 'd'])
-    expect(invoices.map(({ number }) => number)).toEqual(['INV-000001', 'INV-000002', 'INV-000003'])
+    expect(invoices.map(({ number }) => number).sort()).toEqual(['INV-000001', 'INV-000002', 'INV-000003'])
     const report = await reportOf(world, runId)
     expect(report).toMatchObject({
       state: 'completed',
