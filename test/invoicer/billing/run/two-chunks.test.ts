@@ -82,20 +82,31 @@ describe('two chunks of a run are issued at the same time', () => {
 
   test('one that fails fails the run behind the other, no third is begun, and the next run bills the rest', async () => {
     const world = await open()
-    const { drawCredit } = world.deps
+    const { drawCredit, transact } = world.deps
     const met = meeting()
+    let rolledBack = () => {}
+    const isRolledBack = new Promise<void>((done) => {
+      rolledBack = done
+    })
+    world.deps.transact = (tenantId, work) =>
+      transact(tenantId, work).catch((error: unknown) => {
+        rolledBack()
+        throw error
+      })
     let calls = 0
     world.deps.drawCredit = async (...args) => {
       calls += 1
       const isFirst = calls === 1
       await met()
       if (isFirst) throw new Error('the first fails')
+      // Else it might be through before the first has failed, and a third be begun with right.
+      await isRolledBack
       return drawCredit(...args)
     }
     await expect(world.run()).rejects.toThrow('the first fails')
     expect(calls).toBe(2)
     expect(await world.invoices()).toHaveLength(1)
-    world.deps.drawCredit = drawCredit
+    Object.assign(world.deps, { drawCredit, transact })
     await world.run()
     expect(await numbers(world)).toEqual(ALL)
     expect([await amounts(world, 'totalMinor'), await amounts(world, 'creditMinor')]).toEqual(['80.00', '10.00'])
