@@ -1,13 +1,6 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { BesideInvoice } from './beside-invoice.ts'
 
-/** The series of numbers of the tenant itself is there before anybody asks for one. */
-export async function ensureInvoiceNumbers(tx: TenantTransaction): Promise<void> {
-  await tx.query(
-    'INSERT INTO invoice_numbers (tenant_id, last_number) VALUES (app_tenant(), 0) ON CONFLICT (tenant_id) DO NOTHING',
-  )
-}
-
 /** Before the invoice, which comes last; the foreign key is checked at the commit. Its lines are of no plan. */
 export async function insertBesideLines(tx: TenantTransaction, { id, currency, draft }: BesideInvoice): Promise<void> {
   const lines = draft.lines.map(({ period, tax, ...line }, index) => ({

@@ -4,7 +4,8 @@ import { findInvoiceSettings } from '../../agreements/invoice-settings/invoice-s
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
 import { keepTextsOf } from '../invoices/issued-texts.postgres.ts'
-import { ensureInvoiceNumbers, insertBesideLines, insertBesideNumbered } from './beside.postgres.ts'
+import { ensureInvoiceNumbers } from '../invoices/numbers.postgres.ts'
+import { insertBesideLines, insertBesideNumbered } from './beside.postgres.ts'
 import type { BesideInvoice } from './beside-invoice.ts'
 
 /**

@@ -1,6 +1,7 @@
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { idArray, plainArray, textArray, timeArray } from '../../array-text.ts'
 import { payerIdOf } from '../due.ts'
+import { numbersDrawn } from '../invoices/numbers.postgres.ts'
 import type { Applied, NewInvoice } from '../invoices/rated-invoice.ts'
 import type { LineToPay } from '../run/issue-chunk.ts'
 import type { LineTax } from '../tax/tax.ts'
@@ -234,21 +235,7 @@ export async function insertConsolidated(
 ): Promise<void> {
   const invoices = issued.map(({ invoice }) => invoice)
   const { rowCount } = await tx.query(
-    `WITH wanted AS (
-       SELECT entity_id, count(*) AS invoices FROM unnest($4::uuid[]) AS w (entity_id) GROUP BY entity_id
-     ), own AS (
-       UPDATE invoice_numbers n SET last_number = n.last_number + w.invoices
-       FROM wanted w WHERE n.tenant_id = app_tenant() AND w.entity_id IS NULL
-       RETURNING w.entity_id, n.last_number - w.invoices AS before
-     ), locked AS (
-       SELECT e.id, w.invoices
-       FROM (SELECT count(*) FROM own) AS first_own, legal_entities e JOIN wanted w ON w.entity_id = e.id
-       WHERE e.tenant_id = app_tenant() ORDER BY e.id FOR NO KEY UPDATE OF e
-     ), entities AS (
-       UPDATE legal_entities e SET last_number = e.last_number + k.invoices
-       FROM locked k WHERE e.tenant_id = app_tenant() AND e.id = k.id
-       RETURNING e.id AS entity_id, e.last_number - k.invoices AS before
-     ), drawn AS (SELECT * FROM own UNION ALL SELECT * FROM entities)
+    `WITH ${numbersDrawn('$4')}
      INSERT INTO invoices
        (tenant_id, state, off_cycle, billing_run_id, finalised_at, number, id, legal_entity_id, customer_id, currency,
         period_start, period_end, subtotal_minor, tax_minor, total_minor, credit_minor, balance_minor, carried_in_minor,

@@ -6,6 +6,7 @@ import { payerIdOf } from '../due.ts'
 import type { Line } from '../lines.ts'
 import type { LineTax } from '../tax/tax.ts'
 import type { MeteredUsage } from '../usage.ts'
+import { numbersDrawn } from './numbers.postgres.ts'
 import { type Applied, type NewInvoice, NOTHING_APPLIED } from './rated-invoice.ts'
 
 /** From where the first of its new invoices starts to behind the last one, as rated from what it was at a revision. */
@@ -188,21 +189,7 @@ export async function insertNumbered(
 ): Promise<void> {
   const applied = invoices.map((invoice) => appliedOf.get(invoice.id) ?? NOTHING_APPLIED)
   const { rowCount } = await tx.query(
-    `WITH wanted AS (
-       SELECT entity_id, count(*) AS invoices FROM unnest($14::uuid[]) AS w (entity_id) GROUP BY entity_id
-     ), own AS (
-       UPDATE invoice_numbers n SET last_number = n.last_number + w.invoices
-       FROM wanted w WHERE n.tenant_id = app_tenant() AND w.entity_id IS NULL
-       RETURNING w.entity_id, n.last_number - w.invoices AS before
-     ), locked AS (
-       SELECT e.id, w.invoices
-       FROM (SELECT count(*) FROM own) AS first_own, legal_entities e JOIN wanted w ON w.entity_id = e.id
-       WHERE e.tenant_id = app_tenant() ORDER BY e.id FOR NO KEY UPDATE OF e
-     ), entities AS (
-       UPDATE legal_entities e SET last_number = e.last_number + k.invoices
-       FROM locked k WHERE e.tenant_id = app_tenant() AND e.id = k.id
-       RETURNING e.id AS entity_id, e.last_number - k.invoices AS before
-     ), drawn AS (SELECT * FROM own UNION ALL SELECT * FROM entities)
+    `WITH ${numbersDrawn('$14')}
      INSERT INTO invoices
        (tenant_id, state, billing_run_id, finalised_at, number, id, subscription_id, customer_id, plan_id, currency,
         period_start, period_end, subtotal_minor, tax_minor, total_minor, credit_minor, amount_due_minor,

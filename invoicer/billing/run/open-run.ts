@@ -2,8 +2,9 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
+import { ensureInvoiceNumbers } from '../invoices/numbers.postgres.ts'
 import type { BillingRun } from './billing-run.ts'
-import { ensureInvoiceNumbers, insertRun } from './runs.postgres.ts'
+import { insertRun } from './runs.postgres.ts'
 
 /** `asOfMs` null: now. A dry run bills nothing. */
 export type OpenRun = { asOfMs: number | null; dryRun?: boolean }

@@ -22,13 +22,6 @@ export type RunRow = {
 /** The columns of a `RunRow`, of `billing_runs r`. */
 export const RUN_COLUMNS = `r.id, r.state, r.step, r.as_of, r.known_before, r.seal_id, r.subscriptions_due, r.error,
   r.dry_run, r.retries_run, r.released_at`
-/** The counter is there before any invoice asks for a number, so that drawing is one UPDATE. */
-export async function ensureInvoiceNumbers(tx: TenantTransaction): Promise<void> {
-  await tx.query(
-    'INSERT INTO invoice_numbers (tenant_id, last_number) VALUES (app_tenant(), 0) ON CONFLICT (tenant_id) DO NOTHING',
-  )
-}
-
 export async function insertRun(tx: TenantTransaction, run: BillingRun, openedAtMs: number): Promise<void> {
   await tx.query(
     `INSERT INTO billing_runs
