@@ -2,6 +2,7 @@ import type { Period } from '../../schemas/time/period.ts'
 import { periodsFrom } from '../agreements/subscriptions/periods.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
 import type { StoredPeriod, Terms } from '../agreements/subscriptions/subscription.ts'
+import type { Draw } from './commitments/draw.ts'
 import type { BilledFee } from './fees/billed-fee.ts'
 import type { BilledProgress } from './progressive/progress.ts'
 
@@ -38,6 +39,8 @@ export type ToRate = {
   billedFees?: readonly BilledFee[]
   /** What progressive invoices brought charges of periods to that have no invoice of their own; left out: nothing. */
   progress?: readonly BilledProgress[]
+  /** What its charges drew of commitments of several periods, in order; left out: nothing. */
+  draws?: readonly Draw[]
 }
 /** One with at least one period due, or fees of the next one. */
 export type DueSubscription = ToRate & { next: StoredPeriod }

@@ -1,8 +1,10 @@
 import { Problem } from '../../schemas/http/problem.ts'
-import { moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
-import { formatQuantity, isQuantityText, ZERO } from '../../schemas/quantity.ts'
+import { formatMoney, moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
+import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
+import type { CommitmentWindow } from './commitments/commitment-window.ts'
+import { type CommitmentEntry, type Draw, settleDraw } from './commitments/draw.ts'
 import { usedBy } from './counted.ts'
 import type { CouponEntry } from './discounts/discount-parts.ts'
 import type { FeeDifferenceEntry } from './fees/billed-fee.ts'
@@ -28,8 +30,8 @@ import type { LineTax } from './tax/tax.ts'
 import type { ProrationBasis, Span } from './unused.ts'
 import type { MeteredUsage } from './usage.ts'
 
-/** What a line lacks to the minimum of its charge. */
-export type TrueUpEntry = { type: 'true_up'; minimum_amount: string; amount: string }
+/** What a line lacks to the minimum of its charge, or all since `window_start` to their commitment. */
+export type TrueUpEntry = { type: 'true_up'; minimum_amount: string; amount: string; window_start?: string }
 export type LineBreakdown = (
   | BreakdownEntry
   | ProrationEntry
@@ -41,6 +43,7 @@ export type LineBreakdown = (
   | AdjustmentEntry
   | CouponEntry
   | ProgressEntry
+  | CommitmentEntry
 )[]
 
 /**
@@ -72,6 +75,8 @@ export type Line = {
    * one, where that is not the amount, because of what is given back discounts had never been paid.
    */
   fee?: Span & { changeMinor?: bigint }
+  /** What its charge is brought to, with its true-up, where it draws a commitment of several periods down. */
+  draw?: Draw
   /** Which discount made it, and which line of the invoice it lowers, by its place. */
   discount?: { id: string; lowers: number }
 }
@@ -85,9 +90,17 @@ const MAX_MINOR = 2n ** 63n - 1n
 /**
  * One plan's share of a period: the parts it is charged for, rated together, and what its meters counted in them for a
  * charge. Days are those of the customer's zone. `held`: which quantities its fees have in what of the parts; left out: their
- * defaults.
+ * defaults. `windows`: of its charges that have a commitment of several periods; `draws`: what those drew so far.
  */
-export type Share = { plan: Plan<Price>; parts: Parts; usageOf: UsageOf; zone: string; held?: readonly Held[] }
+export type Share = {
+  plan: Plan<Price>
+  parts: Parts
+  usageOf: UsageOf
+  zone: string
+  held?: readonly Held[]
+} & Committed
+/** By the key of the charge. */
+export type Committed = { windows?: ReadonlyMap<string, CommitmentWindow>; draws?: readonly Draw[] }
 type UsageOf = (meter: string, chargeKey: string) => MeteredUsage
 
 /** The invoice of one period on one plan. @throws Problem as `draftShares`. */
@@ -122,7 +135,8 @@ export function untaxedDraft(lines: Line[]): Draft {
 }
 
 /** Every wanted charge of the plan in its order. */
-function linesOf({ plan, parts, usageOf, zone, held }: Share, isWanted: (charge: Charge<Price>) => boolean): Line[] {
+function linesOf(share: Share, isWanted: (charge: Charge<Price>) => boolean): Line[] {
+  const { plan, parts, usageOf, zone, held } = share
   const lines: Line[] = []
   const basis: ProrationBasis = { unit: plan.prorationBasis, zone }
   const period = around(parts)
@@ -136,6 +150,11 @@ function linesOf({ plan, parts, usageOf, zone, held }: Share, isWanted: (charge:
     const { key: chargeKey, name: description, meter } = charge
     const line: Line = { planId: plan.id, period, chargeKey, description, meter, amountMinor, breakdown, usage }
     if (charge.taxClass !== undefined) line.taxClass = charge.taxClass
+    const window = share.windows?.get(charge.key)
+    if (window !== undefined) {
+      lines.push(...committedLines(charge, line, window, share.draws ?? [], plan.currency))
+      continue
+    }
     lines.push(line)
     if (leastOf(charge.price) === undefined) continue
     const missing = trueUpLine(charge, line, parts, basis, plan.currency)
@@ -191,8 +210,9 @@ function rateLine(
   const isFlat = price.model === 'flat'
   const flats = isFlat ? rated.exact : tierFlats(rated.breakdown)
   const shown = flats.isZero() && !isFlat ? [] : [prorationEntry(flats, parts, basis)]
+  // The commitment is rounded as its true-up is.
   const { exact, entries } = bounded(price, rated.exact.plus(prorationCut(flats, parts, basis)), shownAmount, (whole) =>
-    whole.plus(prorationCut(whole, parts, basis)),
+    moneyAsQuantity(proratedMinor(whole, parts, basis, currency), currency),
   )
   const breakdown = [...rated.breakdown, ...shown, ...entries]
   if (!isFlat) return { amountMinor: roundToMinor(settled(exact), currency), breakdown }
@@ -211,12 +231,33 @@ function trueUpLine(
 ): Line | undefined {
   const minimum = leastOf(price) ?? ZERO
   const minimumMinor = isCut(parts) ? proratedMinor(minimum, parts, basis, currency) : roundToMinor(minimum, currency)
-  const amountMinor = trueUpMinor(minimumMinor, line.amountMinor)
+  // Of a fee below its minimum both are parts by difference: where the line's is the larger by a cent, another part's is not.
+  const isBelow = price.model === 'flat' && discounted(price, parseQuantity(price.amount)).lessThan(minimum)
+  const amountMinor = isBelow ? minimumMinor - line.amountMinor : trueUpMinor(minimumMinor, line.amountMinor)
   if (amountMinor === 0n) return undefined
   const missing = formatQuantity(minimum.minus(moneyAsQuantity(line.amountMinor, currency)))
   const entry: TrueUpEntry = { type: 'true_up', minimum_amount: formatQuantity(minimum), amount: missing }
   const breakdown = isCut(parts) ? [entry, prorationEntry(minimum, parts, basis)] : [entry]
   return { ...line, description: `${name} (minimum)`, amountMinor, breakdown, usage: null }
+}
+
+/** The line as the commitment of its window has it, and what is missing to that where the window ends. */
+function committedLines(
+  { name, price }: Charge<Price>,
+  line: Line,
+  window: CommitmentWindow,
+  draws: readonly Draw[],
+  currency: string,
+): Line[] {
+  const { planId, chargeKey, period, amountMinor: baseMinor } = line
+  const of = { planId, chargeKey, period, baseMinor }
+  const { draw, entry, lineMinor, missingMinor } = settleDraw(of, window, price.overage_factor, draws, currency)
+  const own: Line = { ...line, amountMinor: lineMinor, breakdown: [...line.breakdown, entry], draw }
+  if (missingMinor === 0n) return [own]
+  const { commitment_amount: minimum_amount, window_start } = entry
+  const missing = { minimum_amount, amount: formatMoney(missingMinor, currency), window_start }
+  const breakdown: LineBreakdown = [{ type: 'true_up', ...missing }]
+  return [own, { ...line, description: `${name} (commitment)`, amountMinor: missingMinor, breakdown, usage: null }]
 }
 
 /** From the first part's start to the last one's end. */

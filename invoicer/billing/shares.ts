@@ -2,17 +2,22 @@ import { Problem } from '../../schemas/http/problem.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Plan } from '../agreements/plans/plan.ts'
 import type { Phase } from '../agreements/subscriptions/phases.ts'
+import { type CommitmentWindow, commitmentWindow } from './commitments/commitment-window.ts'
+import type { Draw } from './commitments/draw.ts'
 import { detailOf, type EventDetail } from './counted.ts'
 import type { ToRate } from './due.ts'
 import type { Held } from './fees/held-quantities.ts'
-import type { Share } from './lines.ts'
+import type { Committed, Share } from './lines.ts'
 import type { Parts } from './proration.ts'
+import { isOfSeveralPeriods } from './rating/bounds.ts'
 import type { Price } from './rating/price.ts'
 import type { PlanOf } from './run/rate-chunk.ts'
 import { type MeteredUsage, NO_USAGE, requestOf, type UsageRequest } from './usage.ts'
 
-/** What a plan is charged for in a period, before its usage is read; `held` as in {@link Share}. */
-type Portion = { plan: Plan<Price>; parts: Parts; held?: readonly Held[] }
+/** What says what of a period is charged, and what was drawn before it. */
+type Agreed = Pick<ToRate, 'planId' | 'phases' | 'terms' | 'draws'>
+/** What a plan is charged for in a period, before its usage is read; `held` and the rest as in {@link Share}. */
+type Portion = { plan: Plan<Price>; parts: Parts; held?: readonly Held[] } & Committed
 /**
  * A period of a subscription, ready to be rated: plan by plan in the order they begin, add-ons behind the plan that they are
  * beside; none where all of it is free.
@@ -35,11 +40,7 @@ export function planIdsIn(phases: readonly Phase[]): string[] {
  * one where they meet; those that are not billed belong to nobody.
  * @throws Problem for a plan that cannot be rated.
  */
-export function ratable(
-  subscription: Pick<ToRate, 'planId' | 'phases'>,
-  period: Period,
-  planOf: PlanOf,
-): RatablePeriod {
+export function ratable(subscription: Agreed, period: Period, planOf: PlanOf): RatablePeriod {
   const plan = (id: string) => {
     const found = planOf(id)
     if (found instanceof Problem) throw found
@@ -48,11 +49,28 @@ export function ratable(
   // As of most: one plan for all of it.
   if (subscription.phases === null) {
     const own = plan(subscription.planId)
-    return { period, plan: own, portions: [{ plan: own, parts: [period] }] }
+    return { period, plan: own, portions: [withWindows({ plan: own, parts: [period] }, subscription)] }
   }
   const segments = segmentsOf(subscription.planId, subscription.phases, period)
-  const portions = portionsOf(segments).map(({ planId, parts, held }) => ({ plan: plan(planId), parts, held }))
+  const portions = portionsOf(segments).map(({ planId, parts, held }) =>
+    withWindows({ plan: plan(planId), parts, held }, subscription),
+  )
   return { period, plan: plan(segments.at(-1)?.planId ?? subscription.planId), portions }
+}
+
+/** With the commitments of several periods that its charges have, if they have some. */
+function withWindows(portion: Portion, subscription: Agreed): Portion {
+  const { plan, parts } = portion
+  const committed = plan.charges.filter(({ price }) => isOfSeveralPeriods(price))
+  if (committed.length === 0) return portion
+  const basis = { unit: plan.prorationBasis, zone: subscription.terms.zone }
+  // An instant inside, whatever a change of clocks made of the boundaries since.
+  const [{ startMs, endMs }] = parts
+  const windows = committed.map(({ key, price }): [string, CommitmentWindow] => [
+    key,
+    commitmentWindow(subscription, plan.id, price, (startMs + endMs) / 2, basis, plan.currency),
+  ])
+  return { ...portion, windows: new Map(windows), draws: subscription.draws ?? [] }
 }
 
 /** Of each plan what is billed: parts are one where they meet, whatever quantities changed between them. */
@@ -132,6 +150,12 @@ export function sharesOf(
     usageOf: (meter, chargeKey) =>
       answers.get(usageKey(key, meter, parts, chargeKey)) ?? answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
   }))
+}
+
+/** With what periods before drew of commitments, which no store has yet. */
+export function withLaterDraws(shares: readonly Share[], drawn: readonly Draw[]): readonly Share[] {
+  if (drawn.length === 0) return shares
+  return shares.map((share) => (share.draws === undefined ? share : { ...share, draws: [...share.draws, ...drawn] }))
 }
 
 type Metered = { meter: string; chargeKey?: string; detail?: EventDetail }

@@ -1,12 +1,10 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { drawSeed } from '../support/random.ts'
 import { type CrashWorld, openCrashWorld } from './crash-ingest.ts'
 import { QUOTA_EVENTS, quotaCrashProblems } from './quota-crash.ts'
 import { PORT_STEPS } from './steps.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 /** Charges belong to invoicer-crash.test.ts, the draw has a test of its own below. */
 const STEPS = (Object.keys(PORT_STEPS) as (keyof typeof PORT_STEPS)[]).filter(
   (step) => !step.startsWith('charge') && step !== 'quota-drawn',

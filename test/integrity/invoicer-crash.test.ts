@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { drawSeed } from '../support/random.ts'
 import { SUBJECTS } from './catalog.ts'
 import { ASKED_AGAIN, BILLING_STEPS, billAgain, crashBillingAt, openBilling } from './crash-billing.ts'
@@ -6,8 +6,6 @@ import { type EmbeddedSite, openEmbeddedSite } from './embedded-site.ts'
 import { createRig, type Rig } from './kill-nine.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 const seed = drawSeed('invoicer crash')
 let rig: Rig
 let site: EmbeddedSite

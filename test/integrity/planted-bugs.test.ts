@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { openChdb } from '../../ops/embedded/chdb.clickhouse.ts'
 import { migrateClickHouse } from '../../ops/migrate/migrate.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
@@ -17,8 +17,6 @@ import { createRebuildWorld } from './rebuild-world.ts'
 import type { Plant, Step } from './steps.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 /**
  * design.md §4.9: every integrity check fails against its planted bug. The bug stands in the wrapped ports or in the
  * database of the test's own instance; product and checks are those of the other tests.

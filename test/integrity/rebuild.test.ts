@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openChdb } from '../../ops/embedded/chdb.clickhouse.ts'
 import { migrateClickHouse } from '../../ops/migrate/migrate.clickhouse.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
@@ -10,8 +10,6 @@ import { drawSeed } from '../support/random.ts'
 import { createRebuildWorld } from './rebuild-world.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 const STEPS = LENGTHS.rebuildSteps
 const seed = drawSeed('rebuild')
 const folder = mkdtempSync(join(tmpdir(), 'tallyline-rebuild-'))

@@ -74,6 +74,7 @@ const TABLES = [
   'issued_texts',
   'invoice_parts',
   'one_off_invoices',
+  'commitment_draws',
   'progressive_billing',
   'progressive_invoices',
   'subscription_drafts',
@@ -102,6 +103,7 @@ const APPEND_ONLY = [
   'invoice_discounts',
   'invoice_changes',
   'issued_texts',
+  'commitment_draws',
   'one_off_invoices',
   'progressive_invoices',
 ]
@@ -186,6 +188,12 @@ beforeAll(async () => {
       SELECT app_tenant(), 'k', '{}', id FROM invoices LIMIT 1`)
     await tx.query(`INSERT INTO progressive_invoices (tenant_id, invoice_id, subscription_id, period_start, ordinal, revision)
       SELECT app_tenant(), id, subscription_id, period_start, 1, 0 FROM invoices WHERE subscription_id IS NOT NULL LIMIT 1`)
+    await tx.query(`INSERT INTO commitment_draws (tenant_id, subscription_id, ordinal, plan_id, charge_key, window_start,
+        window_end, period_start, period_end, base_minor, amount_minor, rest_minor, committed_minor, served_until,
+        revision, known_before, is_void)
+      SELECT app_tenant(), id, 1, plan_id, 'k', start_at, start_at + '1 day', start_at, start_at + '1 day', 0, 0, 0, 0, start_at,
+        0, start_at, false
+      FROM subscriptions LIMIT 1`)
     await tx.query(`INSERT INTO subscription_drafts (tenant_id, id, external_key, customer_id, content, state, created_at)
       SELECT app_tenant(), id, 'draft', id, '{}', 'draft', created_at FROM customers LIMIT 1`)
     await putThreshold(tx, { subscription: 'c', threshold: '1.00' }, one)

@@ -1,10 +1,12 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { withDraws } from '../commitments/load-draws.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
 import type { DiscountsOf } from '../discounts/in-force.ts'
 import { payerIdOf, type ToRate } from '../due.ts'
 import { draftPreviews } from '../preview/draft-previews.ts'
+import { drawnBefore } from '../preview/drawn-before.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
 import { loadPlans } from '../run/billable-plans.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
@@ -67,6 +69,8 @@ async function lookAtSpend(deps: LookDeps, tenantId: TenantId, dueMs: number, ho
   const planOf = await loadPlans(deps.transact, tenantId, new Map(), planIds)
   const payerIds = watched.map(({ subscription }) => payerIdOf(subscription))
   const subscriptions = watched.map(({ subscription }) => subscription)
+  const drawing = await withDraws(deps.transact, tenantId, subscriptions, planOf)
+  const all = watched.map((one, place) => ({ ...one, subscription: drawing[place] ?? one.subscription }))
   const terms = await deps.transact(tenantId, async (tx) => ({
     taxOf: await loadTaxes(tx, payerIds),
     discountsOf: await loadDiscounts(tx, subscriptions, null),
@@ -78,12 +82,13 @@ async function lookAtSpend(deps: LookDeps, tenantId: TenantId, dueMs: number, ho
     for (const { subscriptionId, error } of seen.failures) failures.set(subscriptionId, error)
   }
   const failed = ({ subscription }: Watched, error: unknown) => failures.set(subscription.id, error)
-  await inHalves(watched, look, { stopping: hooks.stopping, failed })
+  await inHalves(all, look, { stopping: hooks.stopping, failed })
   for (const [subscriptionId, error] of failures) hooks.failed(subscriptionId, error)
   return watched.length
 }
 
-type Item = Watched & { period: Period; asSpend: true }
+/** `isBefore`: it is rated for what it drew of a commitment alone. */
+type Item = Watched & { period: Period; asSpend: true; isBefore?: true }
 
 /** Everything that is reached, told before or not, and what cannot be rated. */
 async function compare(
@@ -95,13 +100,16 @@ async function compare(
   { taxOf, discountsOf }: { taxOf: TaxOf; discountsOf: DiscountsOf },
 ): Promise<{ reached: Reached[]; failures: Failure[] }> {
   const failures: Failure[] = []
-  const items = part.flatMap((one) =>
+  const items = part.flatMap((one) => {
     // Fees in advance are spend of their own period, whenever they are billed.
-    watchedPeriods(one.subscription, nowMs).map((period): Item => ({ ...one, period, asSpend: true })),
-  )
+    const watched = watchedPeriods(one.subscription, nowMs).map((period): Item => ({ ...one, period, asSpend: true }))
+    const [first] = watched
+    return first === undefined ? [] : [...before(one, first.period, planOf), ...watched]
+  })
   const drafts = await draftPreviews(usage, tenantId, nowMs, items, planOf, taxOf, taxWhereKnown, discountsOf)
-  const reached = items.flatMap(({ budget, subscription, period }, place): Reached[] => {
+  const reached = items.flatMap(({ budget, subscription, period, isBefore }, place): Reached[] => {
     const draft = drafts[place]
+    if (isBefore) return []
     if (draft === undefined || draft instanceof Error) {
       failures.push({ subscriptionId: subscription.id, error: draft })
       return []
@@ -110,4 +118,15 @@ async function compare(
     return levelsReached(spentMinor, budget).map((level) => ({ budget, subscription, period, level, spentMinor }))
   })
   return { reached, failures }
+}
+
+/** What cannot be rated is told with the period itself. */
+function before(one: Watched, period: Period, planOf: PlanOf): Item[] {
+  try {
+    return drawnBefore(one.subscription, period, planOf).map((earlier) => {
+      return { ...one, period: earlier, asSpend: true, isBefore: true }
+    })
+  } catch {
+    return []
+  }
 }

@@ -1,11 +1,12 @@
 import { currencyExponent, formatMoney, moneyAsQuantity, roundToMinorOfAnySize } from '../../../schemas/money.ts'
 import { parseSum, ZERO } from '../../../schemas/quantity.ts'
+import type { CommitmentEntry } from '../commitments/draw.ts'
 import type { FeeDifferenceEntry } from '../fees/billed-fee.ts'
 import type { QuantityEntry } from '../fees/held-quantities.ts'
 import type { AdjustmentEntry, OneTimeEntry, PrepaidCreditEntry } from '../items/invoice-item.ts'
 import type { LineBreakdown, TrueUpEntry } from '../lines.ts'
 import type { ProgressEntry } from '../progressive/progress.ts'
-import { type Parts, type ProrationEntry, tierFlats } from '../proration.ts'
+import { type Parts, type ProrationEntry, settled, tierFlats } from '../proration.ts'
 import type { BoundEntry } from '../rating/breakdown.ts'
 import { lengthOf, type ProrationBasis, unusedMinor } from '../unused.ts'
 import { couponSteps } from './coupon-steps.ts'
@@ -125,6 +126,8 @@ function otherStep(line: LineToExplain, chain: Chain, entry: LineBreakdown[numbe
     case 'overage':
     case 'maximum':
       return bound(chain, entry)
+    case 'commitment':
+      return committed(line, rounded(line, chain), entry)
     default:
       return chain
   }
@@ -158,6 +161,23 @@ function bound(chain: Chain, entry: BoundEntry): Chain {
   return step(chain, { label: 'Maximum', rule: `at most ${entry.maximum_amount}` }, parseSum(entry.maximum_amount))
 }
 
+/** What all periods of the window come to together, and what of it the others have not billed. */
+function committed(line: LineToExplain, chain: Chain, entry: CommitmentEntry): Chain {
+  const { commitment_amount: amount, overage_factor: factor, drawn_before: drawn, billed_before: billed } = entry
+  const since = `Commitment of ${amount} since ${entry.window_start}`
+  const together = chain.exact.plus(parseSum(drawn))
+  const all = step(chain, { label: since, rule: `${chain.text} + ${drawn} of its other periods` }, together)
+  const overage = { type: 'overage' as const, commitment_amount: amount, overage_factor: factor, amount: '' }
+  const whole = together.greaterThan(parseSum(amount)) ? rounded(line, bound(all, overage)) : all
+  const isLess = entry.settled === true && whole.exact.lessThan(parseSum(amount))
+  const raised = { label: 'Up to the commitment', rule: 'settled before' }
+  const least = isLess ? step(whole, raised, parseSum(amount), amount) : whole
+  const left = less(line, least, 'what its other periods billed', billed)
+  const used = chain.exact.isNegative() ? chain.exact : ZERO
+  if (!left.exact.lessThan(used)) return left
+  return step(left, { label: 'No less than what was used', rule: 'the others give back the rest' }, used)
+}
+
 /** unused(start) − unused(end) of each part, each rounded: so the parts of a period sum to the whole. */
 function byDifference(
   chain: Chain,
@@ -183,13 +203,14 @@ function byDifference(
 }
 
 /** The least that the charge comes to, less what its line came to. */
-function trueUp(line: LineToExplain, { minimum_amount, amount }: TrueUpEntry): Chain {
+function trueUp(line: LineToExplain, { minimum_amount, amount, window_start: since }: TrueUpEntry): Chain {
   const minimum = parseSum(minimum_amount)
   const lineAmount = textOf(minimum.minus(parseSum(amount)))
   const start = { nodes: [], exact: minimum, text: minimum_amount }
   const least = step(start, { label: 'Minimum', rule: 'the least that the charge comes to' }, minimum, minimum_amount)
   const [proration] = line.breakdown.filter((entry) => entry.type === 'proration')
-  return less(line, rounded(line, proratedMinimum(line, least, proration)), 'the line', lineAmount)
+  const what = since === undefined ? 'the line' : `all that its periods came to since ${since}`
+  return less(line, rounded(line, proratedMinimum(line, least, proration)), what, lineAmount)
 }
 
 function proratedMinimum(line: LineToExplain, least: Chain, proration: ProrationEntry | undefined): Chain {
@@ -245,7 +266,7 @@ function less({ currency }: LineToExplain, chain: Chain, what: string, amount: s
 
 /** The one rounding of a line, from the exact amount. */
 function rounded({ currency }: LineToExplain, chain: Chain): Chain {
-  const minor = roundToMinorOfAnySize(chain.exact, currency)
+  const minor = roundToMinorOfAnySize(settled(chain.exact), currency)
   const rule = `to ${currencyExponent(currency)} places, halves away from zero`
   return step(chain, { label: 'Rounding', rule }, moneyAsQuantity(minor, currency), formatMoney(minor, currency))
 }

@@ -4,6 +4,8 @@ import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgre
 import { parseQuantity } from '../../../schemas/quantity.ts'
 import { recurringLater } from '../../agreements/subscriptions/periods.ts'
 import type { Transact } from '../../transaction.ts'
+import { drawnThen } from '../commitments/drawn-then.ts'
+import { listDraws, type StoredDraw } from '../commitments/draws.postgres.ts'
 import { detailOf } from '../counted.ts'
 import { dueAtOf, loadDiscounts } from '../discounts/discounts.postgres.ts'
 import { type DueDiscount, inForce } from '../discounts/in-force.ts'
@@ -63,17 +65,23 @@ export async function openInvoice(transact: Transact, tenantId: TenantId, idOrNu
     const invoice = await readInvoice(tx, id ?? idOrNumber)
     const subscription = await subscriptionOf(tx, invoice)
     const origins = await lineOrigins(tx, invoice.id)
+    const drawn = subscription === null || !invoice.lines.some(draws) ? [] : await listDraws(tx, [subscription.id])
     const discounts = await discountsOfPeriod(tx, invoice, subscription)
-    return { invoice, subscription, origins, discounts, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
+    return { invoice, subscription, origins, drawn, discounts, hasNumberBefore: await hasNumberBefore(tx, invoice.id) }
   })
-  const { invoice, subscription, origins } = found
+  const { invoice, subscription, origins, drawn } = found
   const planIds = [...(subscription === null ? [] : planIdsOf(subscription)), ...origins.flatMap(plansOf)]
   const planOf = await loadPlans(transact, tenantId, new Map(), planIds)
   const lines = invoice.lines.flatMap((line) => {
     const origin = origins.find(({ index }) => index === line.index)
-    return origin ? [openLine(invoice, subscription, line, origin, planOf)] : []
+    return origin ? [openLine(invoice, subscription && { ...subscription, drawn }, line, origin, planOf)] : []
   })
   return { invoice, subscription, lines, hasNumberBefore: found.hasNumberBefore, discounts: found.discounts }
+}
+
+/** A true-up of a commitment stands beside its line. */
+function draws({ breakdown }: InvoiceLine): boolean {
+  return breakdown.some(({ type }) => type === 'commitment')
 }
 
 async function subscriptionOf(tx: TenantTransaction, { subscriptionId }: Invoice): Promise<ToRate | null> {
@@ -110,12 +118,12 @@ export function lineOf({ lines }: OpenedInvoice, index: number): OpenedLine {
 
 function openLine(
   invoice: Invoice,
-  subscription: ToRate | null,
+  subscription: (ToRate & { drawn: readonly StoredDraw[] }) | null,
   line: InvoiceLine,
   origin: LineOrigin,
   planOf: PlanOf,
 ): OpenedLine {
-  const cost = costOf(invoice, line, origin)
+  const cost = costOf(invoice, line, origin, subscription?.drawn ?? [])
   if (cost === undefined || subscription === null) {
     return { line, origin, cost: undefined, recomputed: undefined, asked: undefined }
   }
@@ -143,12 +151,20 @@ function withPhases(subscription: ToRate, phases: readonly PhaseThen[] | null): 
   return { ...subscription, phases, terms: { ...terms, later: recurringLater(terms, phases ?? []) } }
 }
 
-function costOf(invoice: Invoice, line: InvoiceLine, { planId }: LineOrigin): StoredCost | undefined {
+function costOf(
+  invoice: Invoice,
+  line: InvoiceLine,
+  { planId }: LineOrigin,
+  draws: readonly StoredDraw[],
+): StoredCost | undefined {
   const { chargeKey, periodStartMs: startMs, amountMinor, breakdown } = line
   const [first, ...rest] = breakdown
   if (planId === null || first?.type === 'one_time' || first?.type === 'coupon') return undefined
   if (first?.type === 'progressive') return undefined
-  const of = { planId, chargeKey, startMs }
+  const isAdjustment = first?.type === 'adjustment'
+  const place = { invoiceId: invoice.id, lineIndex: line.index, isAdjustment, planId, chargeKey, startMs }
+  const drawn = drawnThen(draws, place)
+  const of = { planId, chargeKey, startMs, ...(drawn && { drawn }) }
   if (first?.type === 'adjustment') return { ...of, ...costOfAdjustment(first, rest, invoice.currency) }
   if (first?.type === 'fee_difference') return { ...of, ...costOfFee(first, rest, invoice.currency) }
   return { ...of, amountMinor, breakdown, usage: usageOf(invoice, line) }

@@ -6,6 +6,8 @@ import type { Period } from '../../../schemas/time/period.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
 import { periodsFrom } from '../../agreements/subscriptions/periods.ts'
 import type { StoredPeriod, Terms } from '../../agreements/subscriptions/subscription.ts'
+import type { Draw } from '../commitments/draw.ts'
+import type { DrawnThen } from '../commitments/drawn-then.ts'
 import { billedPeriod, type ToRate } from '../due.ts'
 import type { FeeDifferenceEntry } from '../fees/billed-fee.ts'
 import type { AdjustmentEntry } from '../items/invoice-item.ts'
@@ -25,6 +27,8 @@ export type StoredCost = {
   amountMinor: bigint
   breakdown: LineBreakdown
   usage: MeteredUsage | null
+  /** Where it drew a commitment of several periods down: what that was then. */
+  drawn?: DrawnThen
 }
 /** The same, rated once more, the period, and the parts of it that it was rated for. */
 export type Recomputed = {
@@ -33,6 +37,8 @@ export type Recomputed = {
   parts: Parts
   amountMinor: bigint
   breakdown: LineBreakdown
+  /** Of a charge with a commitment of several periods, what it draws. */
+  draw?: Draw
 }
 
 /**
@@ -78,11 +84,16 @@ function rateAgain(stored: StoredCost, subscription: ToRate, period: Period, pla
     if (usage === null) throw new Error(`Charge ${chargeKey} has a meter, and its line no usage.`)
     return usage
   }
-  const share = { plan: { ...plan, charges: [charge] }, parts, held, usageOf, zone: subscription.terms.zone }
-  const lines = [...draftShares([share]).lines, ...linesAhead([share])].filter((line) => isWanted(line, stored))
+  const committed = stored.drawn && { windows: new Map([[charge.key, stored.drawn.window]]), draws: stored.drawn.draws }
+  const own = { plan: { ...plan, charges: [charge] }, parts, held, usageOf, zone: subscription.terms.zone }
+  const share = { ...own, ...committed }
+  const all = [...draftShares([share]).lines, ...linesAhead([share])]
+  const lines = all.filter((line) => isWanted(line, stored))
+  const draw = all.find((line) => line.draw !== undefined)?.draw
   if (lines.length === 0) return undefined
   const amountMinor = lines.reduce((sum, line) => sum + line.amountMinor, 0n)
-  return { plan, period, parts, amountMinor, breakdown: lines.flatMap(({ breakdown }) => breakdown) }
+  const breakdown = lines.flatMap((line) => line.breakdown)
+  return { plan, period, parts, amountMinor, breakdown, ...(draw && { draw }) }
 }
 
 /** A line alone or its true-up alone; of an adjustment, which is about both, both. */

@@ -4,6 +4,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import { formatMoney, roundToMinor } from '../../../schemas/money.ts'
 import { parseQuantity } from '../../../schemas/quantity.ts'
 import type { Transact } from '../../transaction.ts'
+import type { Draw } from '../commitments/draw.ts'
 import { offNow } from '../discounts/charge-discounts.ts'
 import { discountGivenBack } from '../fees/fees-to-bill.ts'
 import type { Invoice } from '../invoices/invoice.ts'
@@ -86,6 +87,7 @@ function* checks(
   for (const line of lines) {
     yield inEvents(deps, tenantId, line, checked)
     yield inRating(line, invoice.currency)
+    yield inCommitment(line, invoice.currency)
     yield inItem(line, invoice.currency)
     checked.lines += 1
   }
@@ -168,6 +170,18 @@ function inRating({ line, cost, recomputed }: OpenedLine, currency: string): Dif
   if (expected !== at.found) return { ...at, where: 'rating', what: 'amount', expected }
   const [right, seen] = [recomputed.breakdown, cost.breakdown].map((one) => JSON.stringify(one))
   return { where: 'rating', line: line.index, what: 'breakdown', expected: right ?? '', found: seen ?? '' }
+}
+
+/** What the line draws of a commitment that other periods share, as it is kept for them. */
+function inCommitment({ line, cost, recomputed }: OpenedLine, currency: string): Difference | undefined {
+  if (cost === undefined || recomputed === undefined || recomputed instanceof Problem) return undefined
+  const entry = line.breakdown.find((one) => one.type === 'commitment')
+  const at = { where: 'rating' as const, line: line.index, what: 'commitment' }
+  if (entry !== undefined && cost.drawn === undefined) return { ...at, expected: 'what it draws', found: 'nothing' }
+  const [right, own] = [recomputed.draw, cost.drawn?.own]
+  if (right === undefined || own === undefined) return undefined
+  const shown = (draw: Draw) => `${formatMoney(draw.baseMinor, currency)}, ${formatMoney(draw.amountMinor, currency)}`
+  return shown(right) === shown(own) ? undefined : { ...at, expected: shown(right), found: shown(own) }
 }
 
 /**

@@ -1,6 +1,8 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { listDraws, listToSettle, type StoredDraw } from '../commitments/draws.postgres.ts'
+import { withDraws } from '../commitments/load-draws.ts'
 import { listChargeDiscounts } from '../discounts/charge-discounts.postgres.ts'
 import type { ToRate } from '../due.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
@@ -50,21 +52,25 @@ export async function billLateUsage(deps: LateDeps, tenantId: TenantId, run: Bil
   return true
 }
 
-/** In the order of subjects. What is new of one is apart from what was left of it: between the two nothing changed. */
+/**
+ * In the order of subjects. Commitments that are to be settled again count as changed. What is new of one is apart from what
+ * was left of it: between the two nothing changed.
+ */
 export async function lookForChanges(
   deps: Pick<LateDeps, 'transact' | 'usage'>,
   tenantId: TenantId,
   run: BillingRun,
 ): Promise<Look> {
-  const { steps, left } = await deps.transact(tenantId, async (tx) => ({
+  const { steps, left, toSettle } = await deps.transact(tenantId, async (tx) => ({
     steps: await findLateSteps(tx, run),
     left: await listLeft(tx),
+    toSettle: await listToSettle(tx),
   }))
   const { knownBeforeMs } = run
   const fresh = steps.length === 0 ? [] : await deps.usage.changed(tenantId, { steps, knownBeforeMs })
   const changed = [
     ...left.map((one): Change => ({ ...one, isLeft: true })),
-    ...fresh.map((one): Change => ({ ...one, isLeft: false })),
+    ...[...fresh, ...toSettle].map((one): Change => ({ ...one, isLeft: false })),
   ]
   return { changed: changed.sort((a, b) => (a.subject < b.subject ? -1 : a.subject > b.subject ? 1 : 0)), left }
 }
@@ -76,11 +82,17 @@ async function billPart(
   plans: PlanCache,
   look: Look,
 ): Promise<void> {
-  const { costs, subscriptions, refused } = await rateLate(deps, tenantId, run, plans, look.changed)
-  const differ = costs.filter(({ charge, nowMinor }) => nowMinor !== billedMinor(charge))
+  const { rated, subscriptions, refused } = await rateLate(deps, tenantId, run, plans, look.changed)
+  const differ = rated.costs.filter(isAnother)
   const toKeep = subscriptions.filter(({ id }) => differ.some(({ charge }) => charge.subscriptionId === id))
-  refused.push(...(await keepOrRefuse(deps, tenantId, run, look, toKeep, costs)))
+  refused.push(...(await keepOrRefuse(deps, tenantId, run, look, toKeep, rated)))
   await leaveRefused(deps, tenantId, run, look, refused)
+}
+
+/** `again`: what those of the charges cost that are still open, where commitments were drawn so by now. */
+type RatedLate = {
+  costs: readonly CostNow[]
+  again: (draws: readonly StoredDraw[], isOpen: (charge: BilledCharge) => boolean) => CostNow[]
 }
 
 /** What is billed and these changes may have changed, as it costs now. Nothing is stored. */
@@ -90,18 +102,30 @@ export async function rateLate(
   run: BillingRun,
   plans: PlanCache,
   changed: readonly ChangedUsage[],
-): Promise<{ costs: CostNow[]; subscriptions: ToRate[]; refused: Unratable[] }> {
+): Promise<{ rated: RatedLate; subscriptions: ToRate[]; refused: Unratable[] }> {
   const { charges, subscriptions } = await deps.transact(tenantId, async (tx) => {
     const found = await openCharges(tx, run, changed)
     return { charges: found, subscriptions: await listToRate(tx, [...new Set(found.map((one) => one.subscriptionId))]) }
   })
   const refused: Unratable[] = []
-  if (charges.length === 0) return { costs: [], subscriptions, refused }
+  if (charges.length === 0) return { rated: { costs: [], again: () => [] }, subscriptions, refused }
   const planOf = await loadPlans(deps.transact, tenantId, plans, subscriptions.flatMap(planIdsOf))
-  const invoices = billedInvoices(charges, subscriptions, planOf, refused)
+  const drawing = await withDraws(deps.transact, tenantId, subscriptions, planOf)
+  const invoices = billedInvoices(charges, drawing, planOf, refused)
   const requests = invoices.flatMap(requestsOf)
   const answers = await readQuantities(deps.usage, tenantId, new Date(run.knownBeforeMs), requests)
-  return { costs: rateAgain(invoices, answers, refused), subscriptions, refused }
+  const drawsOf = new Map(drawing.flatMap(({ id, draws }) => (draws === undefined ? [] : [[id, draws] as const])))
+  const again: RatedLate['again'] = (drawn, isOpen) => {
+    const open = invoices.map((invoice) => ({ ...invoice, charges: invoice.charges.filter(isOpen) }))
+    return rateAgain(open, answers, [], bySubscription(drawn))
+  }
+  return { rated: { costs: rateAgain(invoices, answers, refused, drawsOf), again }, subscriptions, refused }
+}
+
+function bySubscription(draws: readonly StoredDraw[]): Map<string, StoredDraw[]> {
+  const drawsOf = new Map<string, StoredDraw[]>()
+  for (const draw of draws) drawsOf.set(draw.subscriptionId, [...(drawsOf.get(draw.subscriptionId) ?? []), draw])
+  return drawsOf
 }
 
 /**
@@ -114,19 +138,17 @@ async function keepOrRefuse(
   run: BillingRun,
   look: Look,
   subscriptions: readonly ToRate[],
-  costs: readonly CostNow[],
+  rated: RatedLate,
 ): Promise<Unratable[]> {
   if (subscriptions.length === 0) return []
   try {
-    await keep(deps, tenantId, run, look, subscriptions, costs)
+    await keep(deps, tenantId, run, look, subscriptions, rated)
     return []
   } catch (error) {
     if (!(error instanceof Error) || !isDataError(error)) throw error
     const [first, ...others] = subscriptions
     if (first !== undefined && others.length === 0) {
-      const own = costs.filter(
-        ({ charge, nowMinor }) => charge.subscriptionId === first.id && nowMinor !== billedMinor(charge),
-      )
+      const own = rated.costs.filter((cost) => cost.charge.subscriptionId === first.id && isAnother(cost))
       return [
         unratable(
           first,
@@ -137,7 +159,7 @@ async function keepOrRefuse(
     }
   }
   const refused: Unratable[] = []
-  for (const one of subscriptions) refused.push(...(await keepOrRefuse(deps, tenantId, run, look, [one], costs)))
+  for (const one of subscriptions) refused.push(...(await keepOrRefuse(deps, tenantId, run, look, [one], rated)))
   return refused
 }
 
@@ -147,18 +169,20 @@ async function keep(
   run: BillingRun,
   look: Look,
   subscriptions: readonly ToRate[],
-  costs: readonly CostNow[],
+  { costs, again }: RatedLate,
 ): Promise<void> {
   const ids = new Set(subscriptions.map(({ id }) => id))
-  const own = costs.filter(({ charge }) => ids.has(charge.subscriptionId))
-  const costOf = new Map(own.map((cost) => [placeOf(cost.charge), cost]))
   await deps.transact(tenantId, async (tx) => {
     await holdRun(tx, run.id)
     await lockSubscriptions(tx, [...ids])
     // Once more, now that nobody else bills them: what they were brought to meanwhile counts.
-    const current = (await openCharges(tx, run, look.changed)).flatMap((charge): CostNow[] => {
-      const cost = costOf.get(placeOf(charge))
-      return cost === undefined ? [] : [{ ...cost, charge }]
+    const open = new Map((await openCharges(tx, run, look.changed)).map((charge) => [placeOf(charge), charge]))
+    const draws = costs.some(({ charge, draw }) => draw !== undefined && ids.has(charge.subscriptionId))
+    const isOpen = (charge: BilledCharge) => open.has(placeOf(charge))
+    const now = draws ? again(await listDraws(tx, [...ids]), isOpen) : costs
+    const current = now.flatMap((cost): CostNow[] => {
+      const charge = open.get(placeOf(cost.charge))
+      return charge === undefined || !ids.has(charge.subscriptionId) ? [] : [{ ...cost, charge }]
     })
     await keepDifferences(tx, deps, run, current)
   })
@@ -227,6 +251,10 @@ async function openCharges(
   })
   const discounts = await listChargeDiscounts(tx, places)
   return open.map((charge, index) => ({ ...charge, discounts: discounts[index] ?? null }))
+}
+
+function isAnother({ charge, nowMinor, draw }: CostNow): boolean {
+  return nowMinor !== billedMinor(charge) || draw !== undefined
 }
 
 function billedMinor({ linesMinor, adjustedMinor }: BilledCharge): bigint {

@@ -4,6 +4,7 @@ import { formatQuantity } from '../../../schemas/quantity.ts'
 import { type Civil, civilAt } from '../../../schemas/time/zone.ts'
 import { insertBillingEvents } from '../../outbox/history.postgres.ts'
 import type { Means } from '../../transaction.ts'
+import { insertDraws, type NewDraw } from '../commitments/draws.postgres.ts'
 import { countedIn } from '../counted.ts'
 import type { AdjustmentEntry, NewPendingItem } from '../items/invoice-item.ts'
 import type { BillingRun } from '../run/billing-run.ts'
@@ -50,6 +51,7 @@ export async function keepDifferences(
     const settlement = settleDifference(cost.nowMinor, cost.charge)
     return settlement.differenceMinor === 0n ? [] : [{ ...cost, ...settlement, id: deps.newId() }]
   })
+  await insertDraws(tx, drawsOf(run, costs, differences))
   if (differences.length === 0) return
   const atMs = deps.now()
   await insertAdjustments(tx, run, differences, atMs)
@@ -81,6 +83,20 @@ export async function keepDifferences(
     }
   })
   await deps.giveBack(tx, back, atMs)
+}
+
+/** What of commitments is drawn otherwise by now, though the amount may be the same. */
+function drawsOf(
+  { knownBeforeMs }: BillingRun,
+  costs: readonly CostNow[],
+  differences: readonly Difference[],
+): NewDraw[] {
+  const adjustmentOf = new Map(differences.map(({ charge, id }) => [charge, id]))
+  return costs.flatMap(({ charge, draw }) => {
+    if (draw === undefined) return []
+    const of = { subscriptionId: charge.subscriptionId, invoiceId: null, knownBeforeMs }
+    return [{ ...draw, ...of, adjustmentId: adjustmentOf.get(charge) ?? null }]
+  })
 }
 
 /** What the next invoices would have of these differences, were they kept now. */
@@ -115,7 +131,7 @@ function correction(id: string, run: BillingRun, { charge, pendingMinor, ...cost
     subscriptionId,
     corrects: { planId, meter, period, tax },
     chargeKey,
-    description: `${description} (late usage, ${daysOf(charge)})`,
+    description: `${description} (${cost.draw?.isUsed === false ? 'commitment' : 'late usage'}, ${daysOf(charge)})`,
     amountMinor: pendingMinor,
     currency,
     breakdown: [entry, ...cost.breakdown],

@@ -85,7 +85,7 @@ export async function listBilledCharges(
           -- What progressive invoices of the period billed is Σ billed too: it is what their line takes off here.
           AND o.breakdown -> 0 ->> 'type' IS DISTINCT FROM 'progressive') AS lines_minor,
        coalesce(a.adjusted, 0) AS adjusted_minor, coalesce(w.waiting, 0) AS waiting_minor,
-       greatest(s.known_before, a.known_before) AS known_before
+       greatest(s.known_before, a.known_before, d.known_before) AS known_before
      FROM found f
      JOIN billed_usage b ON b.tenant_id = app_tenant() AND b.subscription_id = f.subscription_id
        AND b.charge_key = f.charge_key AND b.meter = f.meter AND b.period_start = f.period_start AND b.void_invoice_id IS NULL
@@ -102,6 +102,10 @@ export async function listBilledCharges(
        WHERE kind = 'adjustment' AND subscription_id = b.subscription_id AND charge_key = b.charge_key
          AND period_start = b.period_start AND invoice_id IS NULL
      ) AS w ON true
+     LEFT JOIN LATERAL (
+       SELECT max(known_before) AS known_before FROM commitment_draws
+       WHERE subscription_id = b.subscription_id AND charge_key = b.charge_key AND period_start = b.period_start
+     ) AS d ON true
      ORDER BY b.subscription_id, b.period_start, b.invoice_id, b.line_index`,
     [
       textArray(changed.map(({ subject }) => subject)),

@@ -1,4 +1,5 @@
 import { Problem } from '../../../schemas/http/problem.ts'
+import { type Draw, drawnBy } from '../commitments/draw.ts'
 import { offNow } from '../discounts/charge-discounts.ts'
 import { billedPeriod, type ToRate } from '../due.ts'
 import { draftShares, type LineBreakdown } from '../lines.ts'
@@ -22,6 +23,8 @@ export type CostNow = {
   offMinor: bigint
   usage: MeteredUsage
   breakdown: LineBreakdown
+  /** What it is brought to of a commitment of several periods, if that is another than before, and as its subscription is. */
+  draw?: Draw & { revision: number; isUsed: boolean }
 }
 
 /** Charges of a subscription that cannot be rated again, or not be kept as they are rated; and why. */
@@ -62,22 +65,34 @@ export function requestsOf({ id, subscription, period }: BilledInvoice): UsageRe
   return usageRequests(id, subscription.subjects, period)
 }
 
-/** The charges of invoices by the prices they were made from and all usage known now. Whatever else is on them stays. */
+/**
+ * The charges of invoices by the prices they were made from and all usage known now. Whatever else is on them stays. What the
+ * earlier of them draw of a commitment, the later ones find drawn: `drawsOf` says what was, by subscription.
+ */
 export function rateAgain(
   invoices: readonly BilledInvoice[],
   answers: ReadonlyMap<string, MeteredUsage>,
   refused: Unratable[],
+  drawsOf: ReadonlyMap<string, readonly Draw[]> = new Map(),
 ): CostNow[] {
+  const drawn = new Map([...drawsOf].map(([id, draws]) => [id, [...draws]]))
   return invoices.flatMap((invoice) =>
-    orRefuse(refused, invoice.subscription, invoice.charges, () => costsNow(invoice, answers)),
+    orRefuse(refused, invoice.subscription, invoice.charges, () => {
+      const own = drawn.get(invoice.subscription.id) ?? []
+      const costs = costsNow(invoice, answers, own)
+      own.push(...costs.flatMap(({ draw }) => draw ?? []))
+      return costs
+    }),
   )
 }
 
 function costsNow(
   { id, subscription, charges, period }: BilledInvoice,
   answers: ReadonlyMap<string, MeteredUsage>,
+  draws: readonly Draw[],
 ): CostNow[] {
-  const { lines } = draftShares(sharesOf(id, period, answers, subscription.terms.zone))
+  const shares = sharesOf(id, period, answers, subscription.terms.zone)
+  const { lines } = draftShares(shares.map((share) => ({ ...share, draws })))
   return charges.map((charge) => {
     const own = lines.filter(
       (line) =>
@@ -95,8 +110,18 @@ function costsNow(
       offMinor,
       usage,
       breakdown: own.flatMap(({ breakdown }) => breakdown),
+      ...changedDraw(own[0]?.draw, draws, subscription.revision),
     }
   })
+}
+
+/** `isUsed`: because of usage, not of what others drew, or what became of the subscription. */
+function changedDraw(draw: Draw | undefined, draws: readonly Draw[], revision: number): Pick<CostNow, 'draw'> {
+  if (draw === undefined) return {}
+  const before = drawnBy(draws, draw)
+  const members = ['baseMinor', 'amountMinor', 'restMinor', 'servedUntilMs'] as const
+  if (before !== undefined && members.every((name) => before[name] === draw[name])) return {}
+  return { draw: { ...draw, revision, isUsed: before?.baseMinor !== draw.baseMinor } }
 }
 
 function orRefuse<T>(

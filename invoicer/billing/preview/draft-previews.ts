@@ -2,6 +2,7 @@ import { KNOWN_UNTIL_NOW_MS } from '../../../schemas/clickhouse/store.ts'
 import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import { periodsFrom } from '../../agreements/subscriptions/periods.ts'
+import type { Draw } from '../commitments/draw.ts'
 import { discounted } from '../discounts/discounted.ts'
 import { asMinuteEnds, type DiscountsOf, decisive, inForce, noDiscounts } from '../discounts/in-force.ts'
 import { payerIdOf, type ToRate } from '../due.ts'
@@ -11,7 +12,7 @@ import { paidFees } from '../fees/fees-to-bill.ts'
 import { type Draft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
 import { lessProgress } from '../progressive/progress.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
-import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
+import { type RatablePeriod, ratable, sharesOf, usageRequests, withLaterDraws } from '../shares.ts'
 import { type TaxEngine, type TaxOf, taxWithoutStripe } from '../tax/tax-port.ts'
 import { type MeteredUsage, readQuantities, type UsageReader } from '../usage.ts'
 import { usageUntil } from './period-holding.ts'
@@ -35,8 +36,9 @@ export type ToPreview = {
 const EVERYTHING_KNOWN = new Date(KNOWN_UNTIL_NOW_MS)
 
 /**
- * The invoices that periods would have now, tax included, in their order, with one reading of the usage that is known now. What cannot
- * be rated answers why; a reading that fails throws, because nothing is known then. Nothing is stored.
+ * The invoices that periods would have now, tax included, in their order, with one reading of the usage that is known now. Of
+ * one subscription the later ones find commitments drawn by the earlier. What cannot be rated answers why; a reading that
+ * fails throws, because nothing is known then. Nothing is stored.
  */
 export async function draftPreviews(
   usage: UsageReader,
@@ -55,12 +57,16 @@ export async function draftPreviews(
     return usageRequests(String(place), subscription.subjects, one, usageUntil(period, nowMs))
   })
   const answers = await readQuantities(usage, tenantId, EVERYTHING_KNOWN, requests)
+  const drawnOf = new Map<string, Draw[]>()
   const drafts = wanted.map((item, place) => {
     const { subscription } = item
     const one: RatablePeriod | Error = all[place] ?? new Error('Nothing was rated.')
     if (one instanceof Error) return one
     return orError(() => {
-      const draft = withDiscounts(subscription, one, drafted(item, one, String(place), answers, planOf), discountsOf)
+      const drawn = drawnOf.get(subscription.id) ?? []
+      const whole = drafted(item, one, String(place), answers, planOf, drawn)
+      drawnOf.set(subscription.id, [...drawn, ...whole.lines.flatMap(({ draw }) => draw ?? [])])
+      const draft = withDiscounts(subscription, one, whole, discountsOf)
       return item.asSpend ? withPaidFees(item, draft) : draft
     })
   })
@@ -79,8 +85,10 @@ function drafted(
   key: string,
   answers: ReadonlyMap<string, MeteredUsage>,
   planOf: PlanOf,
+  drawn: readonly Draw[],
 ): Draft {
-  const whole = draftShares(sharesOf(key, rated, answers, subscription.terms.zone))
+  const shares = withLaterDraws(sharesOf(key, rated, answers, subscription.terms.zone), drawn)
+  const whole = draftShares(shares)
   const { currency } = rated.plan
   const draft = asSpend ? whole : lessProgress(whole, subscription.progress, period, currency)
   if (!hasFeesAhead(subscription, planOf)) return draft

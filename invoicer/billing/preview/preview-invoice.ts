@@ -10,6 +10,7 @@ import { recurringLater } from '../../agreements/subscriptions/periods.ts'
 import { nextPeriodWith } from '../../agreements/subscriptions/running-period.ts'
 import { findChangeable } from '../../agreements/subscriptions/subscriptions.postgres.ts'
 import { type Transact, undone } from '../../transaction.ts'
+import { withDraws } from '../commitments/load-draws.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
 import { payerIdOf, type ToRate } from '../due.ts'
 import type { BilledFee } from '../fees/billed-fee.ts'
@@ -25,6 +26,7 @@ import { type TaxEngine, taxWithoutStripe } from '../tax/tax-port.ts'
 import { loadTaxes } from '../tax/taxes.postgres.ts'
 import type { UsageReader } from '../usage.ts'
 import { draftPreviews } from './draft-previews.ts'
+import { drawnBefore } from './drawn-before.ts'
 import { periodAfter, periodHolding, usageUntil } from './period-holding.ts'
 import { type PreviewedChange, previewChange } from './preview-change.ts'
 import { findToRate } from './to-rate.postgres.ts'
@@ -74,8 +76,11 @@ export async function previewInvoice(
   }))
   const { plan } = ratable(subscription, period, planOf)
   const next = periodAfter(subscription.terms, period)
-  const wanted = { subscription, period, next, billedFees: billedByThen(subscription, period, planOf) }
-  const [draft] = await draftPreviews(usage, tenantId, nowMs, [wanted], planOf, taxOf, tax, discountsOf)
+  const [drawing = subscription] = await withDraws(transact, tenantId, [subscription], planOf)
+  const wanted = { subscription: drawing, period, next, billedFees: billedByThen(subscription, period, planOf) }
+  const earlier = drawnBefore(drawing, period, planOf).map((one) => ({ subscription: drawing, period: one }))
+  const all = [...earlier, wanted]
+  const draft = (await draftPreviews(usage, tenantId, nowMs, all, planOf, taxOf, tax, discountsOf)).at(-1)
   if (draft === undefined || draft instanceof Error) throw draft ?? new Error('Nothing was drafted.')
   const fees = (of: ToRate, ...periods: readonly Period[]) => ({
     lines: periods.flatMap((one) => allFeesOf(of, one, planOf)),

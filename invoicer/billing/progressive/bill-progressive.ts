@@ -117,7 +117,7 @@ function hasFeesToCome({ next, feesDueMs }: ToRate): boolean {
   return next !== null && feesDueMs != null && feesDueMs < next.endMs
 }
 
-/** No invoice below the threshold. Fees, true-ups and levels are billed as the period is over. */
+/** No invoice below the threshold. Fees, true-ups, levels and what draws a commitment are billed as the period is over. */
 function reached(
   { subscription, rated }: Work,
   answers: ReadonlyMap<string, MeteredUsage>,
@@ -126,7 +126,9 @@ function reached(
 ): RatedInvoice[] {
   const { period, plan } = rated
   const all = draftShares(sharesOf(subscription.id, rated, answers, subscription.terms.zone)).lines
-  const lines = all.filter(({ meter, usage }) => meter !== null && usage !== null && !levels.has(meter))
+  const lines = all.filter(
+    ({ meter, usage, draw }) => meter !== null && usage !== null && draw === undefined && !levels.has(meter),
+  )
   const billed = progressOf(subscription.progress, period)
   const differenceMinor = grossOf(lines) - billed.reduce((sum, { grossMinor }) => sum + grossMinor, 0n)
   if (thresholdMinor === null || differenceMinor < thresholdMinor) return []

@@ -15,6 +15,11 @@ const KNOWN = new Set(
 /** A price that can be rated. Its decimals may be JSON numbers in a case; they are text from then on. */
 export function priceAt(value: unknown, field: string): Price {
   if (value === undefined) throw badCase(field, 'This is missing. A price is an object with a model.')
+  if (isObject(value) && 'commitment_periods' in value) {
+    const message =
+      'A run bills a commitment of several periods, because it knows them all; a quote prices one: leave this out.'
+    throw badCase(memberOf(field, 'commitment_periods'), message)
+  }
   const price = isObject(value) ? withDefaults(spelledOut(value, field)) : value
   const wrong = checkShape(price) ?? checkPrice(price as Price)[0]
   if (wrong !== undefined) throw refused(field, wrong)

@@ -9,14 +9,26 @@ export function discounted(price: Price, amount: Quantity): Quantity {
   return amount.minus(amount.times(parseQuantity(price.discount_percent)).div(100))
 }
 
+/** Whether its commitment is one of several periods: then none of them alone says what goes beyond it, or lacks to it. */
+export function isOfSeveralPeriods({ commitment_amount, commitment_periods: periods }: Price): boolean {
+  return commitment_amount !== undefined && periods !== undefined && periods > 1
+}
+
+/** The commitment that each period has for itself. */
+function ownCommitment(price: Price): string | undefined {
+  return isOfSeveralPeriods(price) ? undefined : price.commitment_amount
+}
+
 /** Whether anything stands between the model's amount and the line's. */
 export function isBounded({ discount_percent, commitment_amount, maximum_amount }: Price): boolean {
   return discount_percent !== undefined || commitment_amount !== undefined || maximum_amount !== undefined
 }
 
 /** The least that a charge comes to by the end of its period; undefined where it may come to nothing. */
-export function leastOf({ minimum_amount: minimum, commitment_amount: commitment }: Price): Quantity | undefined {
-  const [one, other] = [minimum, commitment].flatMap((text) => (text === undefined ? [] : [parseQuantity(text)]))
+export function leastOf(price: Price): Quantity | undefined {
+  const [one, other] = [price.minimum_amount, ownCommitment(price)].flatMap((text) =>
+    text === undefined ? [] : [parseQuantity(text)],
+  )
   return one !== undefined && other?.greaterThan(one) ? other : one
 }
 
@@ -36,8 +48,9 @@ export function bounded(
     const percent = formatQuantity(parseQuantity(price.discount_percent))
     entries.push({ type: 'discount', percent, amount: show(exact.minus(amount)) })
   }
-  if (price.commitment_amount !== undefined && price.overage_factor !== undefined) {
-    const committed = share(parseQuantity(price.commitment_amount))
+  const commitment = ownCommitment(price)
+  if (commitment !== undefined && price.overage_factor !== undefined) {
+    const committed = share(parseQuantity(commitment))
     const factor = parseQuantity(price.overage_factor)
     const more = exact.greaterThan(committed) ? exact.minus(committed).times(factor.minus(1)) : ZERO
     if (!more.isZero()) {

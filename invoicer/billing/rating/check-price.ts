@@ -2,6 +2,7 @@ import type { ProblemError } from '../../../schemas/http/problem.ts'
 import { ADDED_UP } from '../../../schemas/meter/aggregation.ts'
 import { isPath } from '../../../schemas/meter/path.ts'
 import { isQuantityText, parseQuantity, type Quantity } from '../../../schemas/quantity.ts'
+import { isOfSeveralPeriods } from './bounds.ts'
 import type { MatrixPrice, PackagePrice, PercentagePrice, Price } from './price.ts'
 import { readingOf } from './reading.ts'
 
@@ -89,10 +90,18 @@ function checkUpTo(
   return { path, message: `Tiers must ascend: ${upTo} is not above ${lower.toFixed()}.` }
 }
 
-function checkCommitment({ model, commitment_amount: commitment, overage_factor: factor }: Price): ProblemError[] {
+function checkCommitment(price: Price): ProblemError[] {
+  const { model, commitment_amount: commitment, overage_factor: factor, commitment_periods: periods } = price
   if (commitment === undefined) {
     const message = 'What is overage is what goes beyond a commitment: give its commitment_amount.'
-    return factor === undefined ? [] : [{ path: '/overage_factor', message }]
+    if (factor !== undefined) return [{ path: '/overage_factor', message }]
+    const ofWhat = 'These are the periods of a commitment: give its commitment_amount.'
+    return periods === undefined ? [] : [{ path: '/commitment_periods', message: ofWhat }]
+  }
+  if (isOfSeveralPeriods(price)) {
+    const beside = (['minimum_amount', 'maximum_amount'] as const).filter((name) => price[name] !== undefined)
+    const message = 'A period has none of its own where its commitment is one of several periods.'
+    if (beside.length > 0) return beside.map((name) => ({ path: `/${name}`, message }))
   }
   if (model !== 'flat') return []
   return [{ path: '/commitment_amount', message: 'A flat price has no usage that could draw a commitment down.' }]

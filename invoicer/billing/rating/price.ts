@@ -7,13 +7,17 @@ const optional = Type.Optional(QuantityText)
 /**
  * On a price of any model, in the order in which they work: units that cost nothing, then the model, then the discount,
  * then, of what goes beyond the commitment, the overage factor (1 if it is left out), then the most the line may cost; what
- * the line lacks to the least, or to the commitment, is a line of its own at the period's end.
+ * the line lacks to the least, or to the commitment, is a line of its own at the period's end. A commitment of several
+ * `commitment_periods` is drawn down by all of them: its overage and its true-up come as they are billed (commitments/).
  */
 const onAny = {
   included_units: optional,
   discount_percent: optional,
   commitment_amount: optional,
   overage_factor: optional,
+  commitment_periods: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 1000, description: 'Left out: each period has the commitment for itself.' }),
+  ),
   maximum_amount: optional,
   minimum_amount: optional,
 }

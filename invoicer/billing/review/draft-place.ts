@@ -164,7 +164,12 @@ function furtherDue({ invoices, parked }: RatedChunk, asOfMs: number): DueSubscr
     const { subscription, next, feesDueMs = null } = last
     if (next === null || next.endMs + subscription.graceMs > asOfMs) return []
     const billedFees = [...(subscription.billedFees ?? []), ...own.flatMap(({ draft }) => asBilled(draft.lines))]
-    return [{ ...subscription, billedFees, feesDueMs, next: { startMs: next.startMs, endMs: next.endMs } }]
+    const draws = subscription.draws && [
+      ...subscription.draws,
+      ...own.flatMap(({ draft }) => draft.lines.flatMap(({ draw }) => draw ?? [])),
+    ]
+    const further = { ...subscription, billedFees, feesDueMs, next: { startMs: next.startMs, endMs: next.endMs } }
+    return [draws === undefined ? further : { ...further, draws }]
   })
 }
 

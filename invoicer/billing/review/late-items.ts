@@ -26,9 +26,9 @@ export function lookForLate(deps: RateDeps & Means, plans: PlanCache, tenantId: 
       const subjects = new Set(subscriptions.flatMap((subscription) => subscription.subjects))
       const changed = [...subjects].flatMap((subject) => bySubject.get(subject) ?? [])
       if (changed.length === 0) return new Map()
-      const { costs } = await rateLate(deps, tenantId, run, plans, changed)
+      const { rated } = await rateLate(deps, tenantId, run, plans, changed)
       const items = new Map<string, PendingItem[]>()
-      for (const item of pendingCorrections(run, deps, costs)) {
+      for (const item of pendingCorrections(run, deps, rated.costs)) {
         const id = item.subscriptionId
         if (id === null) continue
         items.set(id, [...(items.get(id) ?? []), { ...item, createdAtMs: deps.now(), sellerId: null }])

@@ -1,6 +1,7 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import type { Transact } from '../../transaction.ts'
+import { withDraws } from '../commitments/load-draws.ts'
 import { discountChunk } from '../discounts/discount-chunk.ts'
 import { loadDiscounts } from '../discounts/discounts.postgres.ts'
 import { type DueSubscription, payerIdOf } from '../due.ts'
@@ -137,7 +138,8 @@ export async function rateDue(
   itemsOf: ItemsOf,
 ): Promise<RatedChunk> {
   const planOf = await loadPlans(deps.transact, tenantId, plans, chunk.flatMap(planIdsOf))
-  const rated = await rateChunk(deps.usage, tenantId, run, chunk, planOf, itemsOf)
+  const drawing = await withDraws(deps.transact, tenantId, chunk, planOf)
+  const rated = await rateChunk(deps.usage, tenantId, run, drawing, planOf, itemsOf)
   const payerIds = chunk.map(payerIdOf)
   // Behind the reading of usage, which may take long: what was changed meanwhile counts.
   const { taxOf, discountsOf } = await deps.transact(tenantId, async (tx) => ({

@@ -2,6 +2,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { listRevisions, reviseAsRated } from '../../agreements/subscriptions/revisions.postgres.ts'
 import { claimAgain } from '../again/again.postgres.ts'
+import { countDraws } from '../commitments/draws.postgres.ts'
 import { listBilledSince, listVoid } from '../fees/fees.postgres.ts'
 import { type Advance, claimSubscriptions, listOvertaken } from '../invoices/issue.postgres.ts'
 import type { NewInvoice } from '../invoices/rated-invoice.ts'
@@ -14,8 +15,8 @@ import { lockSubscriptions } from '../late/late.postgres.ts'
  * one in the place of a void one: its claim is that place.
  */
 export async function claim(tx: TenantTransaction, rated: readonly NewInvoice[]): Promise<NewInvoice[]> {
-  const asRated = await withOwnProgress(tx, await withBilledFees(tx, await withOwnItems(tx, rated)))
-  const wanted = await withOwnPlaces(tx, asRated)
+  const asDrawn = await withOwnDraws(tx, await withOwnItems(tx, rated))
+  const wanted = await withOwnPlaces(tx, await withOwnProgress(tx, await withBilledFees(tx, asDrawn)))
   const advances = advancesOf(wanted.filter((invoice) => !movesNothing(invoice)))
   if (advances.length === 0) return wanted.filter(movesNothing)
   const claimed = await claimSubscriptions(tx, advances)
@@ -62,6 +63,24 @@ async function withOwnProgress(tx: TenantTransaction, wanted: readonly NewInvoic
     ...inside.map(idOf).filter((id) => !revised.has(id)),
   ])
   return missed.size === 0 ? wanted : wanted.filter((invoice) => !missed.has(idOf(invoice)))
+}
+
+/**
+ * Without those of subscriptions that drew more of their commitments since, or less. First of all that lock subscriptions, and
+ * for all of them, so that they are taken in one order; before places are taken, as below.
+ */
+async function withOwnDraws(tx: TenantTransaction, wanted: readonly NewInvoice[]): Promise<readonly NewInvoice[]> {
+  const drawing = wanted.filter(({ draft }) => draft.lines.some(({ draw }) => draw !== undefined))
+  if (drawing.length === 0) return wanted
+  const ids = drawing.map(({ subscription }) => subscription.id)
+  await lockSubscriptions(
+    tx,
+    wanted.map(({ subscription }) => subscription.id),
+  )
+  const countOf = await countDraws(tx, ids)
+  const isAsRated = ({ id, draws = [] }: NewInvoice['subscription']) => (countOf.get(id) ?? 0) === draws.length
+  const missed = new Set(drawing.flatMap(({ subscription }) => (isAsRated(subscription) ? [] : [subscription.id])))
+  return missed.size === 0 ? wanted : wanted.filter(({ subscription }) => !missed.has(subscription.id))
 }
 
 /**

@@ -7,6 +7,7 @@ import { type LeastDue, leastDueMinor } from '../../agreements/invoice-settings/
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
+import { insertDraws, type NewDraw } from '../commitments/draws.postgres.ts'
 import { insertParts } from '../consolidated/gather.postgres.ts'
 import { insertInvoiceDiscounts } from '../discounts/discounts.postgres.ts'
 import { payerIdOf, type ToRate } from '../due.ts'
@@ -71,10 +72,10 @@ const BILLED_BEFORE = /^(billed_usage_pkey|invoices_tenant_id_subscription_id_pe
 /**
  * Stores a rated chunk in one transaction. Answers whether all of it is new: what is not, somebody else has billed
  * meanwhile, perhaps not up to where this run is to bill. Order of effects:
- *   run held, if it is not cancelled → pending items locked → subscriptions with fees in advance locked → those of
- *   progressive invoices locked and revised → places of void invoices taken → subscriptions moved on
- *   → lines → discounts → items marked → billed usage, progress, fees → credit drawn → balance applied, small amounts
- *   carried forward → texts → history, outbox → suppressed invoices → parts, gathered at the end of the run →
+ *   run held, if it is not cancelled → pending items locked → subscriptions locked where commitments are drawn, or fees
+ *   billed in advance → those of progressive invoices locked and revised → places of void invoices taken → subscriptions
+ *   moved on → lines → discounts → items marked → billed usage, progress, fees, commitments drawn → credit drawn → balance
+ *   applied, small amounts carried forward → texts → history, outbox → suppressed invoices → parts, gathered at the end of the run →
  *   invoices with numbers, last → commit → log, metric
  * A crash before the commit leaves nothing, numbers included; one after it leaves the whole chunk, and a repeated chunk
  * finds its subscriptions moved on, so nothing of it is stored again. Between commit and log a crash loses log lines
@@ -171,6 +172,10 @@ async function store(
   await insertBilledUsage(tx, run.sealId, invoices)
   await insertProgressive(tx, invoices)
   await insertBilledFees(tx, invoices)
+  await insertDraws(
+    tx,
+    invoices.flatMap((invoice) => drawsOf(run, invoice)),
+  )
   const { settings, hasTexts } = await findInvoiceSettings(tx)
   const suppresses = settings.zeroInvoices === 'suppress'
   const suppressed = suppresses ? invoices.filter(billsNothing) : []
@@ -193,6 +198,12 @@ async function store(
   if (parts.length > 0) await insertParts(tx, run.id, parts, atMs)
   if (issued.length > 0) await insertNumbered(tx, run.id, issued, credit, applied, atMs)
   return issued
+}
+
+function drawsOf({ knownBeforeMs }: BillingRun, { id: invoiceId, subscription, draft }: NewInvoice): NewDraw[] {
+  const { id: subscriptionId, revision } = subscription
+  const of = { subscriptionId, revision, knownBeforeMs, invoiceId, adjustmentId: null }
+  return draft.lines.flatMap(({ draw }) => (draw === undefined ? [] : [{ ...draw, ...of }]))
 }
 
 function toPay({ id, subscription, plan, draft }: NewInvoice): InvoiceToPay {

@@ -2,6 +2,7 @@ import type { TenantId } from '../../../schemas/http/door.ts'
 import type { Problem } from '../../../schemas/http/problem.ts'
 import type { Period } from '../../../schemas/time/period.ts'
 import type { Plan } from '../../agreements/plans/plan.ts'
+import type { Draw } from '../commitments/draw.ts'
 import { type Due, type DueSubscription, duePeriods } from '../due.ts'
 import type { BilledFee } from '../fees/billed-fee.ts'
 import { feesOfPeriod, feesOnInvoice, hasFeesAhead } from '../fees/fees-on-invoice.ts'
@@ -11,7 +12,7 @@ import { type ItemsOf, withItems } from '../items/with-items.ts'
 import { checkDraft, draftShares, untaxedDraft, withLinesBefore } from '../lines.ts'
 import { lessProgress } from '../progressive/progress.ts'
 import type { Price } from '../rating/price.ts'
-import { type RatablePeriod, ratable, sharesOf, usageRequests } from '../shares.ts'
+import { type RatablePeriod, ratable, sharesOf, usageRequests, withLaterDraws } from '../shares.ts'
 import { type MeteredUsage, readQuantities, type UsageReader, type UsageRequest } from '../usage.ts'
 
 export type Parked = { subscription: DueSubscription; periodStartMs: number; reason: string }
@@ -88,6 +89,7 @@ function rateSubscription(
   const hasFees = hasFeesAhead(subscription, planOf)
   // What invoices of this pass bill in advance, the later ones of it have to know.
   let billed: readonly BilledFee[] = subscription.billedFees ?? []
+  const drawn: Draw[] = []
   if (hasFees) {
     const first = feesInvoice(subscription, due, billed, by, to)
     if (first === undefined) return
@@ -99,7 +101,8 @@ function rateSubscription(
     const next = due.periods[index + 1] ?? due.next ?? null
     const invoice = orPark(to, subscription, period.startMs, (): RatedInvoice => {
       const fees = hasFees ? feesOnInvoice(subscription, period, next, planOf, billed) : { lines: [], dueMs: null }
-      const whole = withLinesBefore(fees.lines, draftShares(sharesOf(id, ratablePeriod, answers, terms.zone)))
+      const shares = withLaterDraws(sharesOf(id, ratablePeriod, answers, terms.zone), drawn)
+      const whole = withLinesBefore(fees.lines, draftShares(shares))
       const rated = lessProgress(whole, subscription.progress, period, plan.currency)
       const of = { planId: plan.id, period, currency: plan.currency }
       const draft = withItems(rated, index === 0 ? itemsOf(subscription) : [], of)
@@ -108,6 +111,7 @@ function rateSubscription(
     if (invoice === undefined) return
     to.invoices.push(invoice)
     if (hasFees) billed = [...billed, ...asBilled(invoice.draft.lines)]
+    drawn.push(...invoice.draft.lines.flatMap(({ draw }) => draw ?? []))
   }
   if (refused !== undefined) {
     to.parked.push(refused)

@@ -1,6 +1,7 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
 import { inHalves } from '../../billing/budgets/in-halves.ts'
 import type { LookHooks, Watch } from '../../billing/budgets/keep-watching.ts'
+import { withDraws } from '../../billing/commitments/load-draws.ts'
 import { loadDiscounts } from '../../billing/discounts/discounts.postgres.ts'
 import type { DiscountsOf } from '../../billing/discounts/in-force.ts'
 import { payerIdOf, type ToRate } from '../../billing/due.ts'
@@ -79,6 +80,11 @@ async function lookAtCredit(deps: LookDeps, tenantId: TenantId, dueMs: number, h
     taxOf: await loadTaxes(tx, customerIds),
     discountsOf: await loadDiscounts(tx, subscriptions, null),
   }))
+  const drawing = await withDraws(deps.transact, tenantId, subscriptions, planOf)
+  const drawingOf = new Map(drawing.map((one) => [one.id, one]))
+  const all = watched.map((one): Watched => {
+    return { ...one, subscriptions: one.subscriptions.map((own) => drawingOf.get(own.id) ?? own) }
+  })
   const failures = new Map<string, unknown>()
   const failed = ({ customerId }: Watched, error: unknown) => void failures.set(customerId, error)
   const look = async (part: readonly Watched[]) => {
@@ -89,7 +95,7 @@ async function lookAtCredit(deps: LookDeps, tenantId: TenantId, dueMs: number, h
     if (low.length > 0) await buy(deps, tenantId, low, nowMs)
     for (const [one, error] of seen.failures) failed(one, error)
   }
-  await inHalves(watched, look, { stopping: hooks.stopping, failed })
+  await inHalves(all, look, { stopping: hooks.stopping, failed })
   for (const [customerId, error] of failures) hooks.failed(customerId, error)
   return taken
 }

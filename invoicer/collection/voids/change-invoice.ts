@@ -2,6 +2,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { reviseSubscription } from '../../agreements/subscriptions/revise-subscription.ts'
 import { askAgain } from '../../billing/again/again.postgres.ts'
+import { areDrawsCountedOn, insertVoidDraws } from '../../billing/commitments/draws.postgres.ts'
 import { listParts } from '../../billing/consolidated/parts.postgres.ts'
 import { areFeesCountedOn, areFeesSettled } from '../../billing/fees/fees.postgres.ts'
 import {
@@ -33,9 +34,9 @@ export type ChangeInvoice = AskedChange & { invoiceId: string; idempotencyKey: s
  * Voids an invoice, has its period billed again by the next run, or writes it off; once per idempotency key: the same
  * request again changes nothing. Void is what never was: its number stays, and what it took goes back.
  * Order of effects, all in the caller's transaction: subscription and invoice locked → usage and items free again →
- * invoice void → credit, balance and carried amounts given back → period to be billed again → change kept → history,
- * outbox. A crash before the commit leaves all as it was. Whoever issues, pays or credits at the same time waits for the
- * lock, and finds the invoice void; or is found by this, which is then refused.
+ * invoice void, and what it drew of commitments → credit, balance and carried amounts given back → period to be billed
+ * again → change kept → history, outbox. A crash before the commit leaves all as it was. Whoever issues, pays or credits at
+ * the same time waits for the lock, and finds the invoice void; or is found by this, which is then refused.
  * @throws Problem not_found; conflict for another request under the same key; illegal_state for what the table of states
  * does not allow, and for what has moved money since, with what to do instead.
  */
@@ -66,6 +67,7 @@ export async function changeInvoice(tx: TenantTransaction, input: ChangeInvoice,
     await refuseWhatIsPaid(tx, invoice)
     refuseWhatIsSettled(invoice)
     await refuseWhatProgressHangsOn(tx, pieces)
+    if (change === 'void') await refuseWhatDrawsHangOn(tx, pieces)
     for (const piece of pieces) {
       await refuseWhatIsBilledBehind(tx, piece)
       if (change === 'void' || piece.offCycle) await refuseWhatIsCountedOn(tx, piece)
@@ -73,6 +75,7 @@ export async function changeInvoice(tx: TenantTransaction, input: ChangeInvoice,
     const ids = new Set([invoice.id, ...pieces.map(({ id }) => id)])
     await markVoid(tx, [...ids], atMs)
     for (const { id } of pieces) {
+      await insertVoidDraws(tx, id)
       // Whoever counted on it without having stored that yet rates again.
       const progressive = await progressiveSubscription(tx, id)
       if (progressive !== undefined) await reviseSubscription(tx, progressive)
@@ -162,6 +165,14 @@ async function refuseWhatIsBilledBehind(tx: TenantTransaction, { id }: Piece): P
   }
   if (await hasAdjustments(tx, id)) {
     throw refused('Usage of its period came late and was settled since: give it back by a credit note.')
+  }
+}
+
+/** An invoice in its place draws on the commitment as it did; void alone, what others drew would cost something else. */
+async function refuseWhatDrawsHangOn(tx: TenantTransaction, pieces: readonly Piece[]): Promise<void> {
+  const ids = pieces.map(({ id }) => id)
+  if (await areDrawsCountedOn(tx, ids)) {
+    throw refused('Other periods drew on its commitment behind it: reissue it, or give it back by a credit note.')
   }
 }
 

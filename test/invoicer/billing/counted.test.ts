@@ -6,7 +6,7 @@ import { ratable, usageRequests } from '../../../invoicer/billing/shares.ts'
 import type { UsageReader } from '../../../invoicer/billing/usage.ts'
 import { parseQuantity, ZERO } from '../../../schemas/quantity.ts'
 import { createTestDatabase, type TestDatabase } from '../../support/test-database.ts'
-import { createWorld, DECEMBER, DEMO_PLAN, NOVEMBER, storedPlan, summary } from '../support/world.ts'
+import { createWorld, DECEMBER, DEMO_PLAN, MONTHLY, NOVEMBER, storedPlan, summary } from '../support/world.ts'
 
 const matrix: MatrixPrice = {
   ...{ model: 'matrix', dimensions: ['region'], default_unit_amount: '1' },
@@ -24,7 +24,7 @@ describe('what is asked of the usage store', () => {
     return usageRequests(
       'k',
       ['s'],
-      ratable({ planId: 'plan', phases: null }, period, () => plan),
+      ratable({ planId: 'plan', phases: null, terms: MONTHLY }, period, () => plan),
     )
   }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { pino } from 'pino'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { rebuildTenant } from '../../../aggregator/rebuild/rebuild.ts'
 import { createClickHouseEventReader } from '../../../invoicer/billing/explain/events.clickhouse.ts'
 import { quoteCase } from '../../../invoicer/billing/quote/quote.ts'
@@ -11,8 +11,6 @@ import { buildDoors } from '../support/doors.ts'
 import { startSealer } from '../support/world.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 })
-
 const HOUR_MS = 3_600_000
 const optional = (name: string) => ({ name, type: ['null', 'string'], default: null })
 const SCHEMA = {

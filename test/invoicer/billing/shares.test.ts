@@ -9,7 +9,7 @@ import type { MeteredUsage } from '../../../invoicer/billing/usage.ts'
 import { Problem } from '../../../schemas/http/problem.ts'
 import { parseQuantity } from '../../../schemas/quantity.ts'
 import type { Period } from '../../../schemas/time/period.ts'
-import { DECEMBER, NOVEMBER, storedPlan } from '../support/world.ts'
+import { DECEMBER, MONTHLY, NOVEMBER, storedPlan } from '../support/world.ts'
 
 const MINUTE_MS = 60_000
 const MINUTES = 30 * 24 * 60
@@ -26,7 +26,7 @@ const nothing = () => new Map<string, MeteredUsage>()
 /** An invoice of the period with these phases, and what was counted. */
 function drafted(phases: readonly Phase[] | null, price: (planId: string) => Price, usage = nothing()): Draft {
   const planOf = (id: string) => planWith(id, price(id))
-  return draftShares(sharesOf('k', ratable({ planId: 'a', phases }, period, planOf), usage, 'UTC'))
+  return draftShares(sharesOf('k', ratable({ planId: 'a', phases, terms: MONTHLY }, period, planOf), usage, 'UTC'))
 }
 
 const phasesOf = (withFree: boolean) =>
@@ -59,6 +59,22 @@ describe('a period is cut where phases begin', () => {
         }
       }),
     )
+  })
+
+  test('and a fee below its minimum costs that, though a plan that lasts minutes has a cent of the one and none of the other', () => {
+    const price: Price = { ...flat('100', '95'), discount_percent: '33.3' }
+    const minutes = [1698797220000, 1698797400000]
+    const phases = ['b', 'a'].map((planId, index): Phase => {
+      return { startMs: minutes[index]!, planId, kind: 'active', bills: true }
+    })
+    const { lines, totalMinor } = drafted(phases, () => price)
+    expect(lines.map(({ planId, amountMinor }) => [planId, amountMinor])).toEqual([
+      ['a', 6669n],
+      ['a', 2831n],
+      ['b', 1n],
+      ['b', -1n],
+    ])
+    expect(totalMinor).toBe(9500n)
   })
 
   test.each<[string, Price]>([
@@ -102,7 +118,7 @@ describe('the usage of a cut period', () => {
       { up_to: null, unit_amount: '2' },
     ],
   }
-  const cut = ratable({ planId: 'a', phases }, period, (id) => planWith(id, price))
+  const cut = ratable({ planId: 'a', phases, terms: MONTHLY }, period, (id) => planWith(id, price))
 
   test('is read plan by plan, to where it is asked for, and not where nothing is billed', () => {
     const spans = (untilMs?: number) =>
@@ -127,7 +143,9 @@ describe('the usage of a cut period', () => {
 
   test('of parts that meet on one plan is read at once, whatever was said between them', () => {
     const rests: Phase = { ...phase(10, 'a'), kind: 'paused' }
-    const met = ratable({ planId: 'a', phases: [rests, phase(20, 'a')] }, period, (id) => planWith(id, price))
+    const met = ratable({ planId: 'a', phases: [rests, phase(20, 'a')], terms: MONTHLY }, period, (id) =>
+      planWith(id, price),
+    )
     expect(met.portions.map(({ parts }) => parts)).toEqual([[period]])
   })
 
@@ -137,7 +155,7 @@ describe('the usage of a cut period', () => {
     const each: Price = { model: 'per_unit', unit_amount: '1' }
     fc.assert(
       fc.property(phasesOf(false).map(toPhases), fc.option(fc.integer({ min: 1, max: MINUTES })), (phases, minute) => {
-        const one = ratable({ planId: 'a', phases }, period, (id) => planWith(id, each))
+        const one = ratable({ planId: 'a', phases, terms: MONTHLY }, period, (id) => planWith(id, each))
         const requests = usageRequests('k', ['s'], one, minute === null ? undefined : NOVEMBER + minute * MINUTE_MS)
         const answers = new Map(
           requests.map(({ key, startMs, endMs, parts = [{ startMs, endMs }], averagedOverMs = endMs - startMs }) => {
@@ -179,6 +197,6 @@ describe('the usage of a cut period', () => {
     expect(planIdsOf({ planId: 'z', phases })).toEqual(['z', 'a', 'a', 'b', 'a'])
     const planOf = (id: string) =>
       id === 'b' ? new Problem('calculation_failed', 'b is broken.') : planWith(id, price)
-    expect(() => ratable({ planId: 'a', phases }, period, planOf)).toThrow('b is broken.')
+    expect(() => ratable({ planId: 'a', phases, terms: MONTHLY }, period, planOf)).toThrow('b is broken.')
   })
 })

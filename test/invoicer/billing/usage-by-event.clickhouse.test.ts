@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import { type Counted, countingDetail, detailOf, usedBy } from '../../../invoicer/billing/counted.ts'
 import { quoteCase } from '../../../invoicer/billing/quote/quote.ts'
@@ -23,8 +23,6 @@ import { runs } from '../../support/runs.ts'
 import { type Payload, type Scenario, scenario, WAVES } from './by-event-scenarios.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const [START, END] = [NOVEMBER_20 - 4 * HOUR_MS, NOVEMBER_20 - 3 * HOUR_MS]

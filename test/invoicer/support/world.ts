@@ -32,6 +32,12 @@ export const JANUARY = Date.UTC(2024, 0, 1)
 /** When the tests happen, unless they move the clock. */
 export const NOW = Date.UTC(2024, 0, 2)
 
+/** Calendar months from November on, without an end. */
+export const MONTHLY = {
+  ...{ startMs: NOVEMBER, endMs: null, zone: 'UTC' },
+  ...{ interval: 'month' as const, every: 1, alignment: 'calendar' as const },
+}
+
 /** A quantity of tokens that no amount can hold: whoever used it cannot be billed. */
 export const TOO_MUCH = '9'.repeat(25)
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
 import { insertRecords } from '../../../aggregator/pump/insert.clickhouse.ts'
 import {
   GUARDED_TABLES,
@@ -16,8 +16,6 @@ import { logRow, NOVEMBER_20, usageEvent } from '../../support/log-events.ts'
 import { REPOSITORY } from '../../support/source-files.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 })
-
 const FILES = migrationFiles('clickhouse/servers')
 const STATEMENTS = FILES.flatMap(({ sql }) => statementsOf(sql))
 const VIEWS = STATEMENTS.filter((statement) => statement.startsWith('CREATE OR REPLACE VIEW'))

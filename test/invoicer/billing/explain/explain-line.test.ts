@@ -114,6 +114,36 @@ describe.each(Object.entries(PRICES))('a line of model %s, over any part of a pe
   })
 })
 
+describe('amounts that a part of a period ends between two cents', () => {
+  const until = (endMs: number): Parts => [{ ...whole, startMs: NOVEMBER, endMs }]
+  const HOUR_MS = 60 * MINUTE_MS
+  test.each<[string, Price, string, Parts]>([
+    [
+      'of a tier, behind a discount',
+      {
+        ...{ model: 'volume', discount_percent: '49' },
+        tiers: [{ up_to: null, unit_amount: '0', flat_amount: '19' }],
+      },
+      'USD',
+      until(NOVEMBER + 581 * HOUR_MS),
+    ],
+    [
+      'of a commitment, times the overage factor',
+      { model: 'dynamic', multiplier: '10', discount_percent: '38', commitment_amount: '4.1', overage_factor: '1.3' },
+      'KWD',
+      until(NOVEMBER + 653 * HOUR_MS),
+    ],
+  ])('%s, are rounded in the steps as on the line', (_name, price, currency, charged) => {
+    for (const quantity of ['0', '6264.575']) {
+      for (const line of linesOf(price, currency, charged, 'day', quantity)) {
+        const tree = explainLine(toExplain(line, currency, charged, 'day'))
+        check(tree, formatMoney(line.amountMinor, currency), currency)
+        expect(tree.parts.map(({ label }) => label)).not.toContain('Stored amount')
+      }
+    }
+  })
+})
+
 describe('other lines', () => {
   const of = (breakdown: LineToExplain['breakdown'], amountMinor: bigint): LineToExplain => ({
     ...{ description: 'Line', amountMinor, currency: 'USD', breakdown, usage: null, proration: null },
@@ -140,6 +170,26 @@ describe('other lines', () => {
       'Units: 5 × 0.333 = 1.665',
       'Rounding: to 2 places, halves away from zero = 1.67',
     ])
+  })
+
+  test('one that draws a commitment of several periods has all of them, less what the others billed', () => {
+    const drawn: LineToExplain['breakdown'][number] = {
+      ...{ type: 'commitment', commitment_amount: '100.00', overage_factor: '1', amount: '30.00' },
+      ...{ window_start: '2023-11-01T00:00:00.000Z', window_end: '2024-02-01T00:00:00.000Z' },
+      ...{ drawn_before: '60.00', billed_before: '50.00', settled: true },
+    }
+    const used = { type: 'per_unit' as const, quantity: '2', unit_amount: '10', amount: '20' }
+    expect(shown(of([used, drawn], 5000n)).slice(2)).toEqual([
+      'Commitment of 100.00 since 2023-11-01T00:00:00.000Z: 20.00 + 60.00 of its other periods = 80',
+      'Up to the commitment: settled before = 100.00',
+      'Less what its other periods billed: 100.00 - 50.00 = 50.00',
+      'Rounding: to 2 places, halves away from zero = 50.00',
+    ])
+    const { window_start } = drawn
+    const missing = { type: 'true_up' as const, minimum_amount: '100.00', amount: '20.00', window_start }
+    expect(shown(of([missing], 2000n)).at(-1)).toBe(
+      'Less all that its periods came to since 2023-11-01T00:00:00.000Z: 100.00 - 80 = 20.00',
+    )
   })
 
   const adjusted = (amount: string, billed: string, now: string): LineToExplain['breakdown'] => [

@@ -210,4 +210,4 @@ test('all fees of a subscription sum to what its phases cost, in any order of ch
   )
   await fc.assert(property, { numRuns: runs(15) })
   for (const seen of [settled, counted, added]) expect(seen).toBeGreaterThan(0)
-}, 240_000)
+})

@@ -8,7 +8,7 @@ import { rateCharge } from '../../../../invoicer/billing/rating/rate.ts'
 import { ratable, usageRequests } from '../../../../invoicer/billing/shares.ts'
 import { parseQuantity } from '../../../../schemas/quantity.ts'
 import type { Period } from '../../../../schemas/time/period.ts'
-import { DECEMBER, NOVEMBER, storedPlan } from '../../support/world.ts'
+import { DECEMBER, MONTHLY, NOVEMBER, storedPlan } from '../../support/world.ts'
 
 const MINUTES = 30 * 24 * 60
 const BASIS = { unit: 'second' as const, zone: 'UTC' }
@@ -123,7 +123,8 @@ describe('a period in which quantities and add-ons change', () => {
     return { startMs: NOVEMBER + day * 86_400_000, planId: 'base', kind: 'active', bills: true, ...more }
   }
   const addOns = (...ids: string[]) => ids.map((planId) => ({ planId, quantity: '2' }))
-  const of = (...phases: Phase[]) => ratable({ planId: 'base', phases }, period, (id) => ({ ...plan, id }))
+  const of = (...phases: Phase[]) =>
+    ratable({ planId: 'base', phases, terms: MONTHLY }, period, (id) => ({ ...plan, id }))
 
   test('is one portion of its plan, whose usage is read once, and one of each add-on', () => {
     const changing = of(

@@ -33,6 +33,11 @@ describe('a bad case names the field that is wrong (issue 7)', () => {
     ['an unknown model', withPrice({ model: 'toString' }), 'price.model'],
     ['a missing member of a model', withPrice({ model: 'package', amount: '1' }), 'price.package_size'],
     ['the member of another model', withPrice({ ...perUnit, round: 'up' }), 'price.round'],
+    [
+      'a commitment of periods that a quote does not know',
+      withPrice({ ...perUnit, commitment_amount: '5', commitment_periods: 3 }),
+      'price.commitment_periods',
+    ],
     ['a price that is no decimal', withPrice({ ...perUnit, unit_amount: '1e3' }), 'price.unit_amount'],
     ['a price as true', withPrice({ ...perUnit, unit_amount: true }), 'price.unit_amount'],
     ['a negative price', withPrice({ ...perUnit, unit_amount: '-1' }), 'price.unit_amount'],

@@ -88,3 +88,15 @@ test('a factor without a commitment, and a commitment of a flat price, say nothi
     { path: '/commitment_amount' },
   ])
 })
+
+test('a commitment of several periods bounds none of them alone, and takes no other bound beside it', () => {
+  const several = { commitment_amount: '100', overage_factor: '2', commitment_periods: 3 }
+  expect(bounded(perUnit(several), parseQuantity('150')).exact.toFixed()).toBe('150')
+  expect(leastOf(perUnit(several))).toBeUndefined()
+  expect(leastOf(perUnit({ ...several, commitment_periods: 1 }))?.toFixed()).toBe('100')
+  expect(checkPrice(perUnit(several))).toEqual([])
+  const beside = perUnit({ ...several, minimum_amount: '1', maximum_amount: '2' })
+  expect(checkPrice(beside)).toMatchObject([{ path: '/minimum_amount' }, { path: '/maximum_amount' }])
+  expect(checkPrice({ ...beside, commitment_periods: 1 })).toEqual([])
+  expect(checkPrice(perUnit({ commitment_periods: 3 }))).toMatchObject([{ path: '/commitment_periods' }])
+})

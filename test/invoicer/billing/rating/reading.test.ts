@@ -43,7 +43,10 @@ const price = fc
     }),
     fc.record({ ...fixed(matrix), included_units: maybe('0', '12.5') }),
   )
-  .map((one) => Object.fromEntries(Object.entries(one).filter(([, member]) => member !== undefined)) as CountedPrice)
+  .map(
+    (one) =>
+      Object.fromEntries(Object.entries(one).filter(([, member]) => member !== undefined)) as unknown as CountedPrice,
+  )
   .filter((one) => checkPrice(one).length === 0)
 const events = fc.array(
   fc.record({

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createItem } from '../../../../invoicer/billing/items/create-item.ts'
 import { listDrafts } from '../../../../invoicer/billing/review/drafts.postgres.ts'
 import { runs } from '../../../support/runs.ts'
@@ -8,8 +8,6 @@ import { createWorld, JANUARY, TOO_MUCH, type World } from '../../support/world.
 import { DAY_MS, DOLLARS, open, work } from './reviewed-world.ts'
 
 // A bound against hanging, not a promise: other work may share the machine.
-vi.setConfig({ testTimeout: 120_000 })
-
 let database: TestDatabase
 let tenants = 0
 beforeAll(async () => {

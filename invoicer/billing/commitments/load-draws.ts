@@ -1,0 +1,36 @@
+import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
+import type { Transact } from '../../transaction.ts'
+import type { ToRate } from '../due.ts'
+import { isOfSeveralPeriods } from '../rating/bounds.ts'
+import type { PlanOf } from '../run/rate-chunk.ts'
+import { planIdsOf } from '../shares.ts'
+import type { Draw } from './draw.ts'
+import { listDraws } from './draws.postgres.ts'
+
+/**
+ * Subscriptions with what they drew of commitments of several periods; those without such a price as they are, and without
+ * any nothing is read. What is known to have been drawn stays.
+ */
+export async function withDraws<S extends ToRate>(
+  transact: Transact,
+  tenantId: TenantId,
+  subscriptions: readonly S[],
+  planOf: PlanOf,
+): Promise<readonly S[]> {
+  const ids = subscriptions.filter((one) => one.draws === undefined && hasCommitments(one, planOf)).map(({ id }) => id)
+  if (ids.length === 0) return subscriptions
+  const drawsOf = new Map(ids.map((id): [string, Draw[]] => [id, []]))
+  for (const draw of await transact(tenantId, (tx) => listDraws(tx, ids))) drawsOf.get(draw.subscriptionId)?.push(draw)
+  return subscriptions.map((one) => {
+    const draws = drawsOf.get(one.id)
+    return draws === undefined ? one : { ...one, draws }
+  })
+}
+
+function hasCommitments(subscription: ToRate, planOf: PlanOf): boolean {
+  return planIdsOf(subscription).some((id) => {
+    const plan = planOf(id)
+    return !(plan instanceof Problem) && plan.charges.some(({ price }) => isOfSeveralPeriods(price))
+  })
+}
