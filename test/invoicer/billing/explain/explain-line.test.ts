@@ -122,7 +122,10 @@ describe('amounts that a part of a period ends between two cents', () => {
       'of a tier, behind a discount',
       {
         ...{ model: 'volume', discount_percent: '49' },
-        tiers: [{ up_to: null, unit_amount: '0', flat_amount: '19' }],
+        tiers: [
+          { up_to: '10', unit_amount: '0', flat_amount: '19' },
+          { up_to: null, unit_amount: '0' },
+        ],
       },
       'USD',
       until(NOVEMBER + 581 * HOUR_MS),
