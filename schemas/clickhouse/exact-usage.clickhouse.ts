@@ -1,6 +1,12 @@
 import type { Visible } from '../http/scope.ts'
 import { type Definition, definitionsParam, EVERY_EVENT, readDefinitions } from './definitions.clickhouse.ts'
-import { AS_OF_HOUR, readCheckpoint, type ShardStateQuery, shardStateSql } from './shard-state.clickhouse.ts'
+import {
+  AS_OF_HOUR,
+  readCheckpoint,
+  type ShardStateQuery,
+  shardStateSql,
+  shardsInQuestionSql,
+} from './shard-state.clickhouse.ts'
 import { type ClickHouseParams, type ClickHouseStore, KNOWN_UNTIL_NOW_MS } from './store.ts'
 
 export type UsageOf = {
@@ -23,22 +29,23 @@ const MAX_LIVE = 8_000
 export const PLAIN_USAGE = `usage_from_events(tenant = {usage_tenant:UInt32}, shards = {usage_shards:Array(UInt64)},
   subjects = {usage_subjects:Array(String)}, everybody = {usage_everybody:UInt8}, as_of_ms = {usage_as_of_ms:Int64},
   definitions = {usage_definitions:String})`
-export const ANY_USAGE = `usage_rows(tenant = {usage_tenant:UInt32}, meter = {usage_asked:String},
+export const ANY_USAGE = `usage_from_shards(tenant = {usage_tenant:UInt32}, meter = {usage_asked:String},
   as_of_ms = {usage_as_of_ms:Int64}, shards = {usage_shards:Array(UInt64)})`
+/** The same, and rollups too: the shards that are live are found within it. */
+const ALL_USAGE = `usage_rows(tenant = {usage_tenant:UInt32}, meter = {usage_asked:String},
+  as_of_ms = {usage_as_of_ms:Int64}, shards = [])`
 const COLUMNS = 'meter, shard, subject, bucket, group_values, quantity, events, digest, item, last_key'
 
 /**
  * Exact usage as the text of a table, for FROM, and its parameters, whose names begin with `usage_`: the rows of the view
  * `exact_usage`, with their meter. It first asks which shards are live, so that a statement holds no more than it needs:
- * nested views are planned again at each layer, which costs more than to read. Shards may be rebuilt meanwhile: what
- * was live is counted from its events whether it was rebuilt or not, and of the others the run is read that is newest
- * then. So a table may be asked for several statements, and none knows less than there was at first; one that would know
- * more than as_of fails, see `withUsage`.
+ * a view with parameters is planned twice, and again at each layer, which costs more than to read. Shards may be rebuilt
+ * meanwhile: what was live is counted from its events whether it was rebuilt or not, and of the others the run is read
+ * that is newest then. So a table may be asked for several statements, and none knows less than there was at first; one
+ * that would know more than as_of fails, see `withUsage`.
  */
-async function openUsage(
-  store: ClickHouseStore,
-  { tenant, meters, asOfMs }: UsageOf,
-): Promise<(filter: UsageFilter) => UsageTable> {
+async function openUsage(store: ClickHouseStore, of: UsageOf): Promise<(filter: UsageFilter) => UsageTable> {
+  const { tenant, meters, asOfMs } = of
   // An older checkpoint is as true as a newer one: it may be read before the definitions or after them.
   const [checkpoint, definitions] = await Promise.all([
     readCheckpoint(store, tenant),
@@ -47,16 +54,15 @@ async function openUsage(
   const live = await liveShards(store, { tenant, asOfMs, checkpoint }, definitions)
   const many = live.length > MAX_LIVE
   const plain = !many && live.length > 0 && (await arePlain(store, tenant, live, definitions))
-  const rollup = `SELECT ${COLUMNS} FROM usage_from_rollup(
-    tenant = {usage_tenant:UInt32}, meters = {usage_meters:Array(String)}, subjects = {usage_subjects:Array(String)},
-    everybody = {usage_everybody:UInt8}, from_ms = {usage_from_ms:Int64}, to_ms = {usage_to_ms:Int64},
-    as_of_ms = {usage_as_of_ms:Int64}, live = {usage_shards:Array(UInt64)})`
-  const events = plain ? PLAIN_USAGE : ANY_USAGE
+  const rowsOf = (view: string, filter: UsageFilter) => `SELECT ${COLUMNS} FROM ${view} WHERE ${conditionsOf(filter)}`
+  const partsOf = (filter: UsageFilter) => {
+    if (many) return [rowsOf(ALL_USAGE, filter)]
+    const fromEvents = live.length > 0 ? [rowsOf(plain ? PLAIN_USAGE : ANY_USAGE, filter)] : []
+    return [rollupSql(of, filter, live), ...fromEvents]
+  }
   return (filter) => {
-    const fromEvents = `SELECT ${COLUMNS} FROM ${events} WHERE ${conditionsOf(filter)}`
-    const parts = [...(many ? [] : [rollup]), ...(live.length > 0 ? [fromEvents] : [])]
     return {
-      sql: `(${parts.join(' UNION ALL ')})`,
+      sql: `(${partsOf(filter).join(' UNION ALL ')})`,
       params: {
         usage_tenant: tenant,
         usage_meters: meters,
@@ -72,6 +78,33 @@ async function openUsage(
     }
   }
 }
+
+const HOUR_OF_AS_OF = "toStartOfHour(fromUnixTimestamp64Milli({usage_as_of_ms:Int64}, 'UTC'))"
+
+/**
+ * Rows of the runs that the heads name, of all shards but the live ones, as a SELECT. Heads lie in the order of their
+ * shards, so the newest of each is the first row of its shard, and nothing is grouped (decision 0021). A head that contains
+ * operations of after as_of is an error: its shard was not live when that was asked, and is now.
+ */
+function rollupSql({ meters, asOfMs }: UsageOf, filter: UsageFilter, live: readonly number[]): string {
+  const clean = live.length > 0 ? ' AND shard NOT IN {usage_shards:Array(UInt64)}' : ''
+  const rows = `tenant = {usage_tenant:UInt32} AND ${conditionsOf(filter)}`
+  const heads = `SELECT shard, run, operations_hour FROM shard_heads
+      WHERE tenant = {usage_tenant:UInt32}${clean} AND shard IN (SELECT shard FROM usage_rollup WHERE ${rows})
+      ORDER BY tenant, shard, version DESC, built_at DESC
+      LIMIT 1 BY tenant, shard`
+  const isNow = asOfMs === KNOWN_UNTIL_NOW_MS
+  // Operations change what counts, but not how many events came.
+  const settled = meters.includes('') || isNow ? '' : `WHERE ${NOT_CORRECTED_SINCE}`
+  return `SELECT ${COLUMNS} FROM usage_rollup
+    WHERE ${rows}${clean}${isNow ? '' : ` AND known_hour < ${HOUR_OF_AS_OF}`}
+      AND (shard, run) IN (SELECT shard, run FROM (${heads}) ${settled})`
+}
+
+const NOT_CORRECTED_SINCE = `throwIf(
+        operations_hour >= ${HOUR_OF_AS_OF},
+        'A shard was rebuilt with operations known after as_of: it is live now'
+      ) = 0`
 
 /** The same for one statement, or for several, which `read` makes. Repeated where a shard has become live meanwhile. */
 export async function withUsage<T>(
@@ -91,7 +124,7 @@ export async function withUsage<T>(
 
 const MOST_TRIES = 5
 
-/** 395 is FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: see usage_from_rollup. */
+/** 395 is FUNCTION_THROW_IF_VALUE_IS_NON_ZERO: see rollupSql. */
 function becameLive(error: unknown): boolean {
   return Number((error as { code?: unknown } | undefined)?.code) === 395
 }
@@ -108,15 +141,23 @@ function conditionsOf({ fromMs, toMs, subjects }: UsageFilter): string {
 
 /**
  * Shards whose usage is read from their events: those dirty, not yet built with the meters, changed in the hour of
- * as_of, or with operations known since it began, which their rollup already contains.
+ * as_of, or with operations known since it began, which their rollup already contains. Mostly there are few to ask about,
+ * or none: then naming them is quicker than to find them within the question.
  */
 async function liveShards(
   store: ClickHouseStore,
-  query: Omit<ShardStateQuery, 'revision'>,
+  of: Omit<ShardStateQuery, 'revision'>,
   definitions: readonly Definition[],
 ): Promise<number[]> {
   const revision = Math.max(0, ...definitions.map((one) => one.revision))
-  const state = shardStateSql({ ...query, revision })
+  const query = { ...of, revision }
+  const inQuestion = shardsInQuestionSql(query)
+  const found = await store.query<{ shard_text: string }>(
+    `SELECT DISTINCT toString(shard) AS shard_text FROM (${inQuestion.sql}) LIMIT ${MAX_LIVE + 1}`,
+    inQuestion.params,
+  )
+  if (found.length === 0) return []
+  const state = shardStateSql(query, found.length > MAX_LIVE ? undefined : found.map(shardOf))
   const rows = await store.query<{ shard_text: string }>(
     `SELECT toString(shard) AS shard_text FROM ${state.sql}
      WHERE dirty
@@ -126,8 +167,10 @@ async function liveShards(
      LIMIT ${MAX_LIVE + 1}`,
     { ...state.params, revision, as_of_ms: query.asOfMs, every: definitions.includes(EVERY_EVENT) ? 1 : 0 },
   )
-  return rows.map((row) => Number(row.shard_text))
+  return rows.map(shardOf)
 }
+
+const shardOf = (row: { shard_text: string }) => Number(row.shard_text)
 
 /** Whether the text for plain meters may count these shards: operations change what counts, but not how many came. */
 export async function arePlain(

@@ -39,10 +39,11 @@ const SHARDS_OF = {
 }
 
 /**
- * The state of shards as the text of a table with the columns of the view `shard_state`: of those with marks behind the
- * checkpoint, which are all that may be dirty, and of those that the query names. Its parameters begin with `state_`.
+ * The shards whose state a query asks for, as the text of a SELECT with one column, some of them twice: those with marks
+ * behind the checkpoint, which are all that may be dirty, and those that the query names. Its parameters begin with
+ * `state_`.
  */
-export function shardStateSql(query: ShardStateQuery): { sql: string; params: ClickHouseParams } {
+export function shardsInQuestionSql(query: ShardStateQuery): { sql: string; params: ClickHouseParams } {
   const { tenant, checkpoint, revision, asOfMs } = query
   const changed = behind(checkpoint)
   const hourMs = Math.floor(asOfMs / HOUR_MS) * HOUR_MS
@@ -51,33 +52,44 @@ export function shardStateSql(query: ShardStateQuery): { sql: string; params: Cl
   if (checkpoint.revision < revision) wanted.push(SHARDS_OF.heads)
   if (asOfMs !== KNOWN_UNTIL_NOW_MS) wanted.push(`${SHARDS_OF.heads} AND operations_hour >= ${AS_OF_HOUR}`)
   if (asOfMs > hourMs) wanted.push(`${SHARDS_OF.marks} AND known_hour >= ${AS_OF_HOUR}`)
-  const sql = `(
-    WITH wanted AS (${wanted.join(' UNION ALL ')})
-    SELECT
-      shard, progress, last_known_hour, version, head.1 AS run, head.2 AS operations_hour, built_at,
-      progress > covered AS dirty
-    FROM (
-      SELECT shard, sum(next) AS progress, max(hour) AS last_known_hour
-      FROM (
-        SELECT shard, log, partition, max(next_offset) AS next, max(known_hour) AS hour
-        FROM shard_changes WHERE tenant = {state_tenant:UInt32} AND shard IN wanted
-        GROUP BY shard, log, partition
-      )
-      GROUP BY shard
-    ) AS changes
-    LEFT JOIN (
-      SELECT
-        shard,
-        max(shard_heads.version) AS version,
-        argMax((run, operations_hour), (shard_heads.version, shard_heads.built_at)) AS head,
-        argMax(covered, (shard_heads.version, covered)) AS covered,
-        max(shard_heads.built_at) AS built_at
-      FROM shard_heads WHERE tenant = {state_tenant:UInt32} AND shard IN wanted
-      GROUP BY shard
-    ) AS heads USING (shard)
-  )`
-  return { sql, params: { state_tenant: tenant, state_hour_ms: hourMs, ...changed.params } }
+  return {
+    sql: wanted.join(' UNION ALL '),
+    params: { state_tenant: tenant, state_hour_ms: hourMs, ...changed.params },
+  }
 }
+
+/**
+ * The state of these shards, or of those in question, as the text of a table with the columns of the view `shard_state`.
+ * Marks and heads are put under each other and grouped: a join is planned for longer. A shard without marks is not there.
+ */
+export function shardStateSql(
+  query: ShardStateQuery,
+  among?: readonly number[],
+): { sql: string; params: ClickHouseParams } {
+  const { sql: inQuestion, params } = shardsInQuestionSql(query)
+  const shards = among ? '{state_shards:Array(UInt64)}' : `(${inQuestion})`
+  const sql = `(
+    SELECT
+      shard, sum(next) AS progress, max(hour) AS last_known_hour, max(head.1) AS version,
+      argMax(head.3, (head.1, head.2)) AS run, argMax(head.4, (head.1, head.2)) AS operations_hour,
+      max(head.2) AS built_at, progress > argMax(head.5, (head.1, head.5)) AS dirty
+    FROM (
+      SELECT shard, max(next_offset) AS next, max(known_hour) AS hour, ${NO_HEAD} AS head
+      FROM shard_changes WHERE tenant = {state_tenant:UInt32} AND shard IN ${shards}
+      GROUP BY shard, log, partition
+      UNION ALL
+      SELECT shard, toUInt64(0), toDateTime(0, 'UTC'), (version, built_at, run, operations_hour, covered)
+      FROM shard_heads WHERE tenant = {state_tenant:UInt32} AND shard IN ${shards}
+    )
+    GROUP BY shard
+    HAVING progress > 0
+  )`
+  return { sql, params: among ? { ...params, state_shards: among } : params }
+}
+
+const NO_HEAD = `(
+        toUInt64(0), toDateTime64(0, 3, 'UTC'), toUInt64(0), toDateTime(0, 'UTC'), toUInt64(0)
+      )`
 
 /** Whether a mark lies behind a checkpoint. The number and the least of the ends are for the index of the table. */
 function behind({ ends }: Checkpoint): { sql: string; params: ClickHouseParams } {

@@ -11,7 +11,7 @@ import { openCrashWorld } from './crash-ingest.ts'
 import { openEmbeddedSite } from './embedded-site.ts'
 import { createRig, killNine } from './kill-nine.ts'
 import { FORGET_WHAT_IS_BILLED } from './planted-tables.ts'
-import { countCopies, forgetSeals, readEveryRun, soundView } from './planted-views.ts'
+import { countCopies, forgetSeals, readingEveryRun, soundView } from './planted-views.ts'
 import { quotaCrashProblems } from './quota-crash.ts'
 import { createRebuildWorld } from './rebuild-world.ts'
 import type { Plant, Step } from './steps.ts'
@@ -59,24 +59,31 @@ afterAll(async () => {
 })
 
 test.each([
-  ['a rebuild that adds to what is there counts twice after the second one', readEveryRun, ' as of '],
-  ['a rebuild over copies instead of identities counts copies', countCopies, ' as of '],
-  ['a reading that forgets W changes the seal', forgetSeals, 'the seal of '],
+  ['a rebuild that adds to what is there counts twice after the second one', readingEveryRun, ' as of '],
+  ['a rebuild over copies instead of identities counts copies', inViews(countCopies), ' as of '],
+  ['a reading that forgets W changes the seal', inViews(forgetSeals), 'the seal of '],
 ])('%s', async (_, plant, mark) => {
   // The same steps find nothing without the bug.
   await soundView(store)
   const sound = await createRebuildWorld(store, tenants++, seed)
   expect(await sound.rebuildTwice(), `seed ${seed}`).toEqual([])
-  await plant(store)
+  const bugged = await plant(store)
   // Some worlds have no copy that a merge has not yet removed: five in a row without one are not to be expected.
   const found: string[] = []
   for (let world = 0; world < 5 && found.length === 0; world++) {
-    const planted = await createRebuildWorld(store, tenants++, seed + world)
+    const planted = await createRebuildWorld(bugged, tenants++, seed + world)
     found.push(...(await planted.rebuildTwice()).filter((problem) => problem.includes(mark)))
   }
   expect(found.length, `seed ${seed}`).toBeGreaterThan(0)
 })
 let tenants = 1
+
+function inViews(change: (store: ClickHouseStore) => Promise<void>) {
+  return async (changed: ClickHouseStore) => {
+    await change(changed)
+    return changed
+  }
+}
 
 test('a draw that forgets whose it is: the resent event draws twice', async () => {
   const world = await openCrashWorld(seed, 'draw-again')

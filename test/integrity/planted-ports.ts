@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { EventLogReader } from '../../aggregator/pump/event-log.ts'
 import type { Ports } from '../../ops/cli/ports.ts'
 import type { ClickHouseStore } from '../../schemas/clickhouse/store.ts'
-import { countCopies } from './planted-views.ts'
+import { countCopies, readingEveryRun } from './planted-views.ts'
 import type { Plant } from './steps.ts'
 
 /** Between the acknowledgement and the write. */
@@ -11,7 +11,7 @@ const LATE_MS = 400
 
 /** The ports with one bug in them. The product is the same; the tests that use this must find the bug. */
 export function plantedPorts(ports: Ports, plant: Plant | undefined): Ports {
-  const { writer, reader, quota, store, gateway } = ports
+  const { writer, reader, quota, store, reads, gateway } = ports
   switch (plant) {
     case undefined:
       return ports
@@ -52,6 +52,8 @@ export function plantedPorts(ports: Ports, plant: Plant | undefined): Ports {
       return { ...ports, reader: reader && resumingAtEnd(reader) }
     case 'heads-first':
       return { ...ports, store: headsFirst(store) }
+    case 'every-run':
+      return { ...ports, reads: readingEveryRun(reads) }
     case 'new-payment-keys':
       return {
         ...ports,

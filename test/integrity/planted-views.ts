@@ -10,16 +10,9 @@ export function countCopies(store: ClickHouseStore): Promise<void> {
   ])
 }
 
-/** A rebuild adds to what is there: the rows of every run are read, not those of the head's. */
-export function readEveryRun(store: ClickHouseStore): Promise<void> {
-  return changeView(store, [
-    [
-      'AND (shard, run) IN (SELECT shard, run FROM shards_known)',
-      'AND shard IN (SELECT shard FROM shards_known WHERE run > 0)',
-    ],
-    ['AND (shard, run) IN (\n', 'AND (shard, 0) IN (\n'],
-    ['SELECT shard, run\n', 'SELECT shard, 0\n'],
-  ])
+/** A rebuild adds to what is there: whoever reads through this gets the rows of every run, not those of the head's. */
+export function readingEveryRun(store: ClickHouseStore): ClickHouseStore {
+  return rereading(store, [['(shard, run) IN (SELECT shard, run FROM', '(shard, 0) IN (SELECT shard, 0 FROM']])
 }
 
 /** What is known later counts too: the W of a seal is not looked at where events are read. */
@@ -35,10 +28,30 @@ export function soundView(store: ClickHouseStore): Promise<void> {
   return changeView(store, [])
 }
 
+/** Rollups are read without a view: the store, with changes in the text that reads them; each must fit there. */
+export function rereading(
+  store: ClickHouseStore,
+  changes: readonly (readonly [from: string, to: string])[],
+): ClickHouseStore {
+  return {
+    ...store,
+    query: (sql, params) => {
+      if (!sql.includes('(shard, run) IN')) return store.query(sql, params)
+      for (const [from] of changes) {
+        if (!sql.includes(from)) throw new Error(`Rollups are not read by the text ${from}: plant the bug anew`)
+      }
+      return store.query(
+        changes.reduce((changed, [from, to]) => changed.replace(from, to), sql),
+        params,
+      )
+    },
+  }
+}
+
 const VIEWS = [
   [' usage_rows AS', 'clickhouse/0011-level-changes.sql'],
-  [' usage_from_rollup AS', 'clickhouse/0010-heads-in-key-order.sql'],
-  [' usage_from_events AS', 'clickhouse/0009-first-copies.sql'],
+  [' usage_from_shards AS', 'clickhouse/0013-usage-of-shards.sql'],
+  [' usage_from_events AS', 'clickhouse/0013-usage-of-shards.sql'],
 ] as const
 
 /**

@@ -35,6 +35,7 @@ export const PLANTS = [
   'new-payment-keys',
   'resume-at-end',
   'heads-first',
+  'every-run',
 ] as const
 export type Plant = (typeof PLANTS)[number]
 

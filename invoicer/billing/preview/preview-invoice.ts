@@ -69,8 +69,8 @@ export async function previewInvoice(
   const asStored = comingPeriod(stored, input.atMs ?? nowMs)
   // Where new periods begin with the change, it is cut there.
   const period = comingPeriod(subscription, asStored.startMs)
-  const planOf = await loadPlans(transact, tenantId, plans, [stored, subscription].flatMap(planIdsOf))
-  const { taxOf, discountsOf } = await transact(tenantId, async (tx) => ({
+  const { planOf, taxOf, discountsOf } = await transact(tenantId, async (tx) => ({
+    planOf: await loadPlans((_, work) => work(tx), tenantId, plans, [stored, subscription].flatMap(planIdsOf)),
     taxOf: await loadTaxes(tx, [payerIdOf(subscription)]),
     discountsOf: await loadDiscounts(tx, [subscription], null),
   }))

@@ -9,7 +9,7 @@ import { drawSeed } from '../../support/random.ts'
 import { crashBillingAt, openBilling } from '../crash-billing.ts'
 import { dieAt, type Site } from '../mortal.ts'
 import { DONE_AFTER_ITS_EFFECTS, DONE_BEFORE_ITS_EFFECTS, FORGET_WHAT_IS_BILLED } from '../planted-tables.ts'
-import { countCopies, readEveryRun, soundView } from '../planted-views.ts'
+import { countCopies, soundView } from '../planted-views.ts'
 import { quotaCrashProblems } from '../quota-crash.ts'
 import type { Plant, Step } from '../steps.ts'
 import { openTraffic, type TrafficWorld } from '../traffic-world.ts'
@@ -141,8 +141,7 @@ test('rows are counted: what aggregators stored twice, killed in the insert and 
 
 test('a rebuild that adds to what is there: killed before its heads, it counts twice after the next one', async () => {
   const world = await openTenant()
-  await plantView(readEveryRun)
-  const aggregator = rig.process('aggregator-1')
+  const aggregator = await inPlaceOf('aggregator-1', 'aggregator-9', 'every-run')
   await dieAt(aggregator, { step: 'rollup-written', tenantId: world.tenantId }, () => world.sendAll(EVENTS))
   expect(aggregator.reached()).toBe('rollup-written')
   await aggregator.start()
