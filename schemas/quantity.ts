@@ -20,7 +20,9 @@ export type Quantity = Decimal
 
 export const ZERO: Quantity = new Exact(0)
 
-const QUANTITY_PATTERN = '^-?\\d{1,26}(\\.\\d{1,12})?$'
+const MAX_DIGITS_BEFORE = 26
+const MAX_PLACES = 12
+const QUANTITY_PATTERN = `^-?\\d{1,${MAX_DIGITS_BEFORE}}(\\.\\d{1,${MAX_PLACES}})?$`
 const QUANTITY = new RegExp(QUANTITY_PATTERN)
 
 /** A quantity or a price on the wire: a decimal text, at most 26 digits before and 12 after the point. */
@@ -33,6 +35,11 @@ export const QuantityText = Type.String({
 
 export function isQuantityText(text: string): boolean {
   return QUANTITY.test(text)
+}
+
+/** Whether its text is one of {@link QuantityText}: asked of the digits, without writing them. */
+export function isWireQuantity(quantity: Quantity): boolean {
+  return quantity.isFinite() && quantity.e < MAX_DIGITS_BEFORE && quantity.decimalPlaces() <= MAX_PLACES
 }
 
 /** @throws Problem invalid_request when the text is not of the form of {@link QuantityText}. */

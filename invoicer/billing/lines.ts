@@ -1,6 +1,6 @@
 import { Problem } from '../../schemas/http/problem.ts'
 import { formatMoney, moneyAsQuantity, roundToMinor } from '../../schemas/money.ts'
-import { formatQuantity, isQuantityText, parseQuantity, ZERO } from '../../schemas/quantity.ts'
+import { formatQuantity, isWireQuantity, ZERO } from '../../schemas/quantity.ts'
 import type { Period } from '../../schemas/time/period.ts'
 import type { Charge, Plan } from '../agreements/plans/plan.ts'
 import type { CommitmentWindow } from './commitments/commitment-window.ts'
@@ -25,6 +25,7 @@ import {
 import { atMost, bounded, discounted, leastOf, trueUpMinor } from './rating/bounds.ts'
 import type { BreakdownEntry } from './rating/breakdown.ts'
 import type { Price } from './rating/price.ts'
+import { priceDecimal } from './rating/price-decimal.ts'
 import { rateCharge, rateIncluded } from './rating/rate.ts'
 import type { LineTax } from './tax/tax.ts'
 import type { ProrationBasis, Span } from './unused.ts'
@@ -140,9 +141,11 @@ function linesOf(share: Share, isWanted: (charge: Charge<Price>) => boolean): Li
   const lines: Line[] = []
   const basis: ProrationBasis = { unit: plan.prorationBasis, zone }
   const period = around(parts)
-  for (const charge of plan.charges.filter(isWanted)) {
+  const heldParts = held ?? parts.map((part) => ({ part }))
+  for (const charge of plan.charges) {
+    if (!isWanted(charge)) continue
     const usage = charge.meter === null ? null : usageOf(charge.meter, charge.key)
-    const runs = runsOf(charge, held ?? parts.map((part) => ({ part })))
+    const runs = runsOf(charge, heldParts)
     const { amountMinor, breakdown } =
       runs === undefined
         ? rateLine(charge, usage, parts, basis, plan.currency)
@@ -177,12 +180,12 @@ export function checkDraft(draft: Draft): void {
   if (sumMinor !== draft.subtotalMinor || draft.subtotalMinor + draft.taxMinor !== draft.totalMinor) {
     throw new Problem('calculation_failed', `Lines of ${sumMinor} and a total of ${draft.totalMinor} differ.`)
   }
-  const amounts = [...draft.lines.map((line) => line.amountMinor), draft.totalMinor]
-  if (amounts.some((amount) => amount > MAX_MINOR || amount < -MAX_MINOR)) {
+  const isTooLarge = (minor: bigint) => minor > MAX_MINOR || minor < -MAX_MINOR
+  if (isTooLarge(draft.totalMinor) || draft.lines.some(({ amountMinor }) => isTooLarge(amountMinor))) {
     throw new Problem('calculation_failed', 'An amount is too large to be stored.')
   }
   // The digits of a quantity on the wire are those of its numeric(38, 12).
-  const endless = draft.lines.find(({ usage }) => usage !== null && !isQuantityText(formatQuantity(usage.quantity)))
+  const endless = draft.lines.find(({ usage }) => usage !== null && !isWireQuantity(usage.quantity))
   if (endless !== undefined) {
     throw new Problem(
       'calculation_failed',
@@ -232,7 +235,7 @@ function trueUpLine(
   const minimum = leastOf(price) ?? ZERO
   const minimumMinor = isCut(parts) ? proratedMinor(minimum, parts, basis, currency) : roundToMinor(minimum, currency)
   // Of a fee below its minimum both are parts by difference: where the line's is the larger by a cent, another part's is not.
-  const isBelow = price.model === 'flat' && discounted(price, parseQuantity(price.amount)).lessThan(minimum)
+  const isBelow = price.model === 'flat' && discounted(price, priceDecimal(price.amount).value).lessThan(minimum)
   const amountMinor = isBelow ? minimumMinor - line.amountMinor : trueUpMinor(minimumMinor, line.amountMinor)
   if (amountMinor === 0n) return undefined
   const missing = formatQuantity(minimum.minus(moneyAsQuantity(line.amountMinor, currency)))

@@ -49,10 +49,11 @@ export function settled(amount: Quantity): Quantity {
 /** The same, to be read. */
 export function prorationEntry(amount: Quantity, parts: Parts, basis: ProrationBasis): ProrationEntry {
   const [length, whole] = [lengthOfParts(parts, basis), lengthOfWhole(parts, basis)]
-  const shown = { type: 'proration' as const, amount: shownAmount(prorationCut(amount, parts, basis)) }
+  const type = 'proration'
+  const shown = shownAmount(prorationCut(amount, parts, basis))
   return basis.unit === 'day'
-    ? { ...shown, days: length, of_days: whole }
-    : { ...shown, seconds: length, of_seconds: whole }
+    ? { type, amount: shown, days: length, of_days: whole }
+    : { type, amount: shown, seconds: length, of_seconds: whole }
 }
 
 function lengthOfParts(parts: Parts, basis: ProrationBasis): number {

@@ -12,6 +12,7 @@ import type { Parts } from './proration.ts'
 import { isOfSeveralPeriods } from './rating/bounds.ts'
 import type { Price } from './rating/price.ts'
 import type { PlanOf } from './run/rate-chunk.ts'
+import type { Span } from './unused.ts'
 import { type MeteredUsage, NO_USAGE, requestOf, type UsageRequest } from './usage.ts'
 
 /** What says what of a period is charged, and what was drawn before it. */
@@ -123,16 +124,24 @@ export function usageRequests(
 ): UsageRequest[] {
   if (subjects.length === 0) return []
   const averagedOverMs = Math.min(period.endMs, untilMs) - period.startMs
-  return portions.flatMap(({ plan, parts }) => {
-    const times = parts
-      .filter(({ startMs }) => startMs < untilMs)
-      .map(({ startMs, endMs }) => ({ startMs, endMs: Math.min(endMs, untilMs) }))
-    if (times.length === 0) return []
-    return metersOf(plan).map(({ meter, chargeKey, detail }) => {
+  const requests: UsageRequest[] = []
+  for (const { plan, parts } of portions) {
+    const times = timesUntil(parts, untilMs)
+    if (times.length === 0) continue
+    for (const { meter, chargeKey, detail } of metersOf(plan)) {
       const request = requestOf({ key: usageKey(key, meter, parts, chargeKey), meter, subjects }, times, averagedOverMs)
-      return detail ? { ...request, detail } : request
-    })
-  })
+      requests.push(detail ? { detail, ...request } : request)
+    }
+  }
+  return requests
+}
+
+function timesUntil(parts: Parts, untilMs: number): Span[] {
+  const times: Span[] = []
+  for (const { startMs, endMs } of parts) {
+    if (startMs < untilMs) times.push({ startMs, endMs: Math.min(endMs, untilMs) })
+  }
+  return times
 }
 
 /** The shares of a period with what was answered; what was not asked for is nothing. */
@@ -147,8 +156,11 @@ export function sharesOf(
     parts,
     zone,
     ...held,
-    usageOf: (meter, chargeKey) =>
-      answers.get(usageKey(key, meter, parts, chargeKey)) ?? answers.get(usageKey(key, meter, parts)) ?? NO_USAGE,
+    usageOf: (meter, chargeKey) => {
+      const isDetailed = metersOf(plan).some((metered) => metered.chargeKey === chargeKey)
+      const detailed = isDetailed ? answers.get(usageKey(key, meter, parts, chargeKey)) : undefined
+      return detailed ?? answers.get(usageKey(key, meter, parts)) ?? NO_USAGE
+    },
   }))
 }
 
@@ -160,8 +172,19 @@ export function withLaterDraws(shares: readonly Share[], drawn: readonly Draw[])
 
 type Metered = { meter: string; chargeKey?: string; detail?: EventDetail }
 
+/** Asked for every subscription, and a plan never changes. */
+const metersOfPlans = new WeakMap<Plan<Price>, readonly Metered[]>()
+
+function metersOf(plan: Plan<Price>): readonly Metered[] {
+  const known = metersOfPlans.get(plan)
+  if (known !== undefined) return known
+  const meters = metersIn(plan)
+  metersOfPlans.set(plan, meters)
+  return meters
+}
+
 /** Each meter once for all charges that need its total alone, and once for each that needs more of its events. */
-function metersOf({ charges }: Plan<Price>): Metered[] {
+function metersIn({ charges }: Plan<Price>): Metered[] {
   const totals = new Set<string>()
   const detailed: Metered[] = []
   for (const charge of charges) {

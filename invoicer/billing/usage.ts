@@ -72,12 +72,16 @@ export function requestOf(
   times: readonly Span[],
   averagedOverMs: number | undefined,
 ): UsageRequest {
-  const [startMs, endMs] = [times[0]?.startMs ?? 0, times.at(-1)?.endMs ?? 0]
-  return {
-    ...{ key, meter, subjects, startMs, endMs },
-    ...(times.length > 1 ? { parts: times.map((time) => ({ startMs: time.startMs, endMs: time.endMs })) } : {}),
-    ...(averagedOverMs === undefined ? {} : { averagedOverMs }),
+  const request: UsageRequest = {
+    key,
+    meter,
+    subjects,
+    startMs: times[0]?.startMs ?? 0,
+    endMs: times.at(-1)?.endMs ?? 0,
   }
+  if (times.length > 1) request.parts = times.map((time) => ({ startMs: time.startMs, endMs: time.endMs }))
+  if (averagedOverMs !== undefined) request.averagedOverMs = averagedOverMs
+  return request
 }
 
 /** What was asked for, by key. @throws Problem calculation_failed where an answer is missing: nothing is known then. */

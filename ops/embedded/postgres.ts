@@ -103,6 +103,8 @@ function launch(postgres: string, folder: string, port: number, logFile: string,
     unix_socket_directories: '',
     max_connections: '60',
     shared_buffers: '64MB',
+    // Its default is a share of the above, and a chunk of a billing run writes more than that.
+    wal_buffers: '16MB',
     jit: 'off',
   }
   const flags = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])

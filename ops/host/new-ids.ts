@@ -14,13 +14,16 @@ const FIRST_SEQUENCE_MASK = 0x7fff_ffff
 export function createIds(now: () => number): () => string {
   const pool = new Uint8Array(POOL_BYTES)
   let taken = POOL_BYTES
+  // One for all ids, which copy it: a view of the page for each would cost as much as the id.
+  const bytes = new Uint8Array(ID_BYTES)
   const random = (): Uint8Array => {
     if (taken === POOL_BYTES) {
       randomFillSync(pool)
       taken = 0
     }
+    for (let at = 0; at < ID_BYTES; at++) bytes[at] = pool[taken + at] ?? 0
     taken += ID_BYTES
-    return pool.subarray(taken - ID_BYTES, taken)
+    return bytes
   }
   let lastMs = 0
   let sequence = 0

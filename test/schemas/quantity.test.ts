@@ -4,7 +4,10 @@ import { describe, expect, test } from 'vitest'
 import { Problem } from '../../schemas/http/problem.ts'
 import {
   formatQuantity,
+  isQuantityText,
+  isWireQuantity,
   parseQuantity,
+  parseSum,
   QuantityText,
   quantityFromJson,
   tryQuantityFromJson,
@@ -78,6 +81,19 @@ describe('a quantity as text (billing-rules, Numbers)', () => {
         expect(parseQuantity(text).equals(quantity)).toBe(true)
         expect(formatQuantity(parseQuantity(text))).toBe(text)
         expect(text).toMatch(/^(0|-?(0|[1-9]\d*)(\.\d*[1-9])?)$/)
+      }),
+    )
+  })
+})
+
+describe('whether a quantity fits the wire is asked of its digits', () => {
+  test('it says what its text says', () => {
+    const digits = fc.string({ unit: fc.constantFrom('0', '1', '9'), minLength: 1, maxLength: 30 })
+    const parts = fc.tuple(fc.constantFrom('', '-'), digits, fc.option(digits))
+    fc.assert(
+      fc.property(parts, ([sign, before, after]) => {
+        const quantity = parseSum(`${sign}${before}${after === null ? '' : `.${after}`}`)
+        expect(isWireQuantity(quantity)).toBe(isQuantityText(formatQuantity(quantity)))
       }),
     )
   })

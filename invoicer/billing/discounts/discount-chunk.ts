@@ -35,5 +35,5 @@ function withDiscounts(invoice: RatedInvoice, discountsOf: DiscountsOf, earlier:
   const before = earlier.get(subscription.id) ?? []
   earlier.set(subscription.id, [...before, atMs])
   const { draft: lowered, applied } = discounted(draft, inForce(given, atMs, before), plan.currency)
-  return { ...invoice, draft: lowered, discounts: applied.map((one) => ({ ...one, atMs })) }
+  return { discounts: applied.map((one) => ({ atMs, ...one })), ...invoice, draft: lowered }
 }

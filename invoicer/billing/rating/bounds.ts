@@ -1,12 +1,13 @@
 import { roundToMinor } from '../../../schemas/money.ts'
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { formatQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { BoundEntry } from './breakdown.ts'
 import type { Price } from './price.ts'
+import { priceDecimal } from './price-decimal.ts'
 
 /** What is left of an amount after the price's discount in percent. */
 export function discounted(price: Price, amount: Quantity): Quantity {
   if (price.discount_percent === undefined) return amount
-  return amount.minus(amount.times(parseQuantity(price.discount_percent)).div(100))
+  return amount.minus(amount.times(priceDecimal(price.discount_percent).value).div(100))
 }
 
 /** Whether its commitment is one of several periods: then none of them alone says what goes beyond it, or lacks to it. */
@@ -26,9 +27,10 @@ export function isBounded({ discount_percent, commitment_amount, maximum_amount 
 
 /** The least that a charge comes to by the end of its period; undefined where it may come to nothing. */
 export function leastOf(price: Price): Quantity | undefined {
-  const [one, other] = [price.minimum_amount, ownCommitment(price)].flatMap((text) =>
-    text === undefined ? [] : [parseQuantity(text)],
-  )
+  const { minimum_amount: minimum } = price
+  const commitment = ownCommitment(price)
+  if (minimum === undefined && commitment === undefined) return undefined
+  const [one, other] = [minimum, commitment].flatMap((text) => (text === undefined ? [] : [priceDecimal(text).value]))
   return one !== undefined && other?.greaterThan(one) ? other : one
 }
 
@@ -45,25 +47,23 @@ export function bounded(
   const entries: BoundEntry[] = []
   let exact = discounted(price, amount)
   if (price.discount_percent !== undefined) {
-    const percent = formatQuantity(parseQuantity(price.discount_percent))
+    const percent = priceDecimal(price.discount_percent).text
     entries.push({ type: 'discount', percent, amount: show(exact.minus(amount)) })
   }
   const commitment = ownCommitment(price)
   if (commitment !== undefined && price.overage_factor !== undefined) {
-    const committed = share(parseQuantity(commitment))
-    const factor = parseQuantity(price.overage_factor)
+    const committed = share(priceDecimal(commitment).value)
+    const { value: factor, text: overage_factor } = priceDecimal(price.overage_factor)
     const more = exact.greaterThan(committed) ? exact.minus(committed).times(factor.minus(1)) : ZERO
     if (!more.isZero()) {
-      const overage_factor = formatQuantity(factor)
       entries.push({ type: 'overage', commitment_amount: show(committed), overage_factor, amount: show(more) })
       exact = exact.plus(more)
     }
   }
-  const most = price.maximum_amount === undefined ? undefined : parseQuantity(price.maximum_amount)
-  if (most?.lessThan(exact)) {
-    const cut = most.minus(exact)
-    entries.push({ type: 'maximum', maximum_amount: formatQuantity(most), amount: show(cut) })
-    exact = most
+  const most = price.maximum_amount === undefined ? undefined : priceDecimal(price.maximum_amount)
+  if (most?.value.lessThan(exact)) {
+    entries.push({ type: 'maximum', maximum_amount: most.text, amount: show(most.value.minus(exact)) })
+    exact = most.value
   }
   return { exact, entries }
 }
@@ -71,7 +71,7 @@ export function bounded(
 /** The same for what is rounded already: parts of a fee, added up. A maximum is not prorated. */
 export function atMost(maximum: string | undefined, amountMinor: bigint, currency: string): bigint {
   if (maximum === undefined) return amountMinor
-  const maximumMinor = roundToMinor(parseQuantity(maximum), currency)
+  const maximumMinor = roundToMinor(priceDecimal(maximum).value, currency)
   return amountMinor > maximumMinor ? maximumMinor : amountMinor
 }
 

@@ -1,6 +1,7 @@
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { formatQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { BreakdownEntry, Rated } from './breakdown.ts'
 import type { GraduatedPrice, Tier } from './price.ts'
+import { priceDecimal } from './price-decimal.ts'
 import { type Entered, enteredTiers } from './tiers.ts'
 
 /** Each unit is priced in its own tier, and a tier's flat amount is charged once it is entered; the first one's always. */
@@ -17,16 +18,16 @@ export function rateGraduated(price: GraduatedPrice, quantity: Quantity): Rated 
 
 /** The units in one tier, and its flat amount. */
 export function rateTier({ tier, number, upTo, quantity }: Entered<Tier>): { exact: Quantity; entry: BreakdownEntry } {
-  const unitAmount = parseQuantity(tier.unit_amount)
-  const flatAmount = parseQuantity(tier.flat_amount ?? '0')
-  const exact = unitAmount.times(quantity).plus(flatAmount)
+  const unitAmount = priceDecimal(tier.unit_amount)
+  const flatAmount = priceDecimal(tier.flat_amount ?? '0')
+  const exact = unitAmount.value.times(quantity).plus(flatAmount.value)
   const entry: BreakdownEntry = {
     type: 'tier',
     tier: number,
-    up_to: upTo === null ? null : formatQuantity(upTo),
+    up_to: upTo === null ? null : upTo.text,
     quantity: formatQuantity(quantity),
-    unit_amount: formatQuantity(unitAmount),
-    flat_amount: formatQuantity(flatAmount),
+    unit_amount: unitAmount.text,
+    flat_amount: flatAmount.text,
     amount: formatQuantity(exact),
   }
   return { exact, entry }

@@ -1,12 +1,13 @@
-import { formatQuantity, parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { formatQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
 import type { Rated } from './breakdown.ts'
 import type { PackagePrice } from './price.ts'
+import { priceDecimal } from './price-decimal.ts'
 
 /** Started packages are charged, or full ones alone where the price rounds down. From 0 units down there is none. */
 export function ratePackage(price: PackagePrice, quantity: Quantity): Rated {
-  const size = parseQuantity(price.package_size)
-  const packages = quantity.greaterThan(0) ? packagesIn(quantity, size, price.round ?? 'up') : ZERO
-  const exact = parseQuantity(price.amount).times(packages)
+  const size = priceDecimal(price.package_size)
+  const packages = quantity.greaterThan(0) ? packagesIn(quantity, size.value, price.round ?? 'up') : ZERO
+  const exact = priceDecimal(price.amount).value.times(packages)
   return {
     exact,
     breakdown: [
@@ -14,7 +15,7 @@ export function ratePackage(price: PackagePrice, quantity: Quantity): Rated {
         type: 'package',
         quantity: formatQuantity(quantity),
         packages: formatQuantity(packages),
-        package_size: formatQuantity(size),
+        package_size: size.text,
         amount: formatQuantity(exact),
       },
     ],

@@ -1,6 +1,6 @@
 import { Problem } from '../../../schemas/http/problem.ts'
 import { roundToMinor } from '../../../schemas/money.ts'
-import { formatQuantity, parseQuantity, type Quantity } from '../../../schemas/quantity.ts'
+import { formatQuantity, type Quantity } from '../../../schemas/quantity.ts'
 import { bounded, isBounded } from './bounds.ts'
 import type { BreakdownEntry, Rated, UsedEvent } from './breakdown.ts'
 import { type CountedPrice, type Tally, tallyOf } from './counting.ts'
@@ -14,6 +14,7 @@ import { ratePackage } from './package.ts'
 import { ratePerUnit } from './per-unit.ts'
 import { rateFees } from './percentage.ts'
 import type { Price } from './price.ts'
+import { priceDecimal } from './price-decimal.ts'
 import { rateVolume } from './volume.ts'
 
 /** What a line shows: the amount in minor units, and how it came about before rounding. */
@@ -45,7 +46,7 @@ export function rateExact(price: Price, quantity: Quantity, used?: Used): Rated 
 /** The amount before discount and maximum: the model on what is beyond the included units. */
 export function rateIncluded(price: Price, quantity: Quantity, used?: Used): Rated {
   if (price.included_units === undefined) return rateModel(price, quantity, quantity, used)
-  const included = parseQuantity(price.included_units)
+  const { value: included } = priceDecimal(price.included_units)
   if (included.isZero()) return rateModel(price, quantity, quantity, used)
   const beyond = beyondIncluded(quantity, included)
   const { exact, breakdown } = rateModel(price, beyond, quantity, used)

@@ -1,8 +1,14 @@
-import { parseQuantity, type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { type Quantity, ZERO } from '../../../schemas/quantity.ts'
+import { type PriceDecimal, priceDecimal } from './price-decimal.ts'
 
 type Bounded = { up_to: string | null }
 /** A tier that a quantity enters, its number from 1, its bound, and how much of the quantity lies in it. */
-export type Entered<Tier extends Bounded> = { tier: Tier; number: number; upTo: Quantity | null; quantity: Quantity }
+export type Entered<Tier extends Bounded> = {
+  tier: Tier
+  number: number
+  upTo: PriceDecimal | null
+  quantity: Quantity
+}
 
 /** Each unit in its own tier. The first tier is entered at 0 already, and what is below 0 counts in it. */
 export function enteredTiers<Tier extends Bounded>(tiers: readonly Tier[], quantity: Quantity): Entered<Tier>[] {
@@ -10,8 +16,8 @@ export function enteredTiers<Tier extends Bounded>(tiers: readonly Tier[], quant
   let lower = ZERO
   for (const [index, tier] of tiers.entries()) {
     if (index > 0 && quantity.lessThanOrEqualTo(lower)) break
-    const upTo = tier.up_to === null ? null : parseQuantity(tier.up_to)
-    const reached = upTo?.lessThan(quantity) ? upTo : quantity
+    const upTo = tier.up_to === null ? null : priceDecimal(tier.up_to)
+    const reached = upTo?.value.lessThan(quantity) ? upTo.value : quantity
     entered.push({ tier, number: index + 1, upTo, quantity: reached.minus(lower) })
     lower = reached
   }
@@ -24,8 +30,8 @@ export function reachedTier<Tier extends Bounded>(
   quantity: Quantity,
 ): Entered<Tier> | undefined {
   for (const [index, tier] of tiers.entries()) {
-    const upTo = tier.up_to === null ? null : parseQuantity(tier.up_to)
-    if (upTo === null || quantity.lessThanOrEqualTo(upTo)) return { tier, number: index + 1, upTo, quantity }
+    const upTo = tier.up_to === null ? null : priceDecimal(tier.up_to)
+    if (upTo === null || quantity.lessThanOrEqualTo(upTo.value)) return { tier, number: index + 1, upTo, quantity }
   }
   return undefined
 }

@@ -10,6 +10,7 @@ export type OfSeller = { invoice: RatedInvoice; sellerId: string }
  * invoice of its own from whoever billed it. A rated invoice that has nothing else is left out.
  */
 export function bySeller(invoice: RatedInvoice, sellerId: string): OfSeller[] {
+  if (invoice.draft.lines.every(({ correctsOf = sellerId }) => correctsOf === sellerId)) return [{ invoice, sellerId }]
   const linesOf = new Map<string, Line[]>()
   for (const line of invoice.draft.lines) {
     const of = line.correctsOf ?? sellerId
@@ -18,7 +19,6 @@ export function bySeller(invoice: RatedInvoice, sellerId: string): OfSeller[] {
     else linesOf.set(of, [line])
   }
   const others = [...linesOf].filter(([id]) => id !== sellerId)
-  if (others.length === 0) return [{ invoice, sellerId }]
   const own = renumbered(invoice.draft.lines, linesOf.get(sellerId) ?? [])
   const rest =
     own.length === 0 && invoice.offCycle

@@ -8,6 +8,7 @@ import { type Advance, claimSubscriptions, listOvertaken } from '../invoices/iss
 import type { NewInvoice } from '../invoices/rated-invoice.ts'
 import { lockPendingItems } from '../items/items.postgres.ts'
 import { lockSubscriptions } from '../late/late.postgres.ts'
+import type { Span } from '../unused.ts'
 
 /**
  * Those of the invoices whose items still wait, and whose subscription stands where they start: the others are issued by
@@ -31,10 +32,10 @@ export async function claim(tx: TenantTransaction, rated: readonly NewInvoice[])
 
 /** Without those of subscriptions one of whose items was invoiced or deleted since. */
 async function withOwnItems(tx: TenantTransaction, rated: readonly NewInvoice[]): Promise<readonly NewInvoice[]> {
-  const itemIds = rated.flatMap(itemPlaces).map(({ itemId }) => itemId)
+  const itemIds = itemPlaces(rated).map(({ itemId }) => itemId)
   if (itemIds.length === 0) return rated
   const waiting = await lockPendingItems(tx, itemIds)
-  const missed = rated.filter((invoice) => itemPlaces(invoice).some(({ itemId }) => !waiting.has(itemId)))
+  const missed = rated.filter((invoice) => itemPlaces([invoice]).some(({ itemId }) => !waiting.has(itemId)))
   const subscriptions = new Set(missed.map(({ subscription }) => subscription.id))
   return rated.filter(({ subscription }) => !subscriptions.has(subscription.id))
 }
@@ -90,9 +91,10 @@ async function withOwnDraws(tx: TenantTransaction, wanted: readonly NewInvoice[]
  */
 async function withBilledFees(tx: TenantTransaction, wanted: readonly NewInvoice[]): Promise<readonly NewInvoice[]> {
   const known = wanted.flatMap(invoicesOfFees)
-  const fees = wanted.flatMap(({ subscription, draft }) =>
-    draft.lines.flatMap(({ fee }) => (fee === undefined ? [] : [{ subscriptionId: subscription.id, fee }])),
-  )
+  const fees: { subscriptionId: string; fee: Span }[] = []
+  for (const { subscription, draft } of wanted) {
+    for (const { fee } of draft.lines) if (fee !== undefined) fees.push({ subscriptionId: subscription.id, fee })
+  }
   if (known.length === 0 && fees.length === 0) return wanted
   // Whoever bills fees or voids an invoice holds its subscription: from here on nobody does. All of them, in one order.
   await lockSubscriptions(
@@ -127,24 +129,26 @@ async function withOwnPlaces(tx: TenantTransaction, wanted: readonly NewInvoice[
   return wanted.filter(({ subscription }) => !subscriptions.has(subscription.id))
 }
 
-/** Which line is made from what waited for the invoice. */
-export function itemPlaces({
-  id: invoiceId,
-  draft,
-}: NewInvoice): { itemId: string; invoiceId: string; lineIndex: number }[] {
-  return draft.lines.flatMap(({ itemId }, lineIndex) =>
-    itemId === undefined ? [] : [{ itemId, invoiceId, lineIndex }],
-  )
+/** Which lines are made from what waited for the invoices. */
+export function itemPlaces(
+  invoices: readonly NewInvoice[],
+): { itemId: string; invoiceId: string; lineIndex: number }[] {
+  const places: { itemId: string; invoiceId: string; lineIndex: number }[] = []
+  for (const { id: invoiceId, draft } of invoices) {
+    for (const [lineIndex, { itemId }] of draft.lines.entries()) {
+      if (itemId !== undefined) places.push({ itemId, invoiceId, lineIndex })
+    }
+  }
+  return places
 }
 
 /** The invoices of a subscription stand together, in order. */
 function advancesOf(invoices: readonly NewInvoice[]): Advance[] {
   const advances = new Map<string, Advance>()
-  for (const { subscription, period, next, feesDueMs } of invoices) {
-    const fromMs = advances.get(subscription.id)?.fromMs ?? period.startMs
+  for (const { subscription, period, next, feesDueMs = null } of invoices) {
     const { id: subscriptionId, revision, feesDueMs: fromFeesMs = null } = subscription
-    const of = { subscriptionId, fromMs, revision, fromFeesMs }
-    advances.set(subscriptionId, { ...of, next, feesDueMs: feesDueMs ?? null })
+    const fromMs = advances.get(subscriptionId)?.fromMs ?? period.startMs
+    advances.set(subscriptionId, { subscriptionId, fromMs, revision, fromFeesMs, next, feesDueMs })
   }
   return [...advances.values()]
 }

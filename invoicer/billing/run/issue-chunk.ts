@@ -4,6 +4,7 @@ import { formatMoney } from '../../../schemas/money.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import { findInvoiceSettings } from '../../agreements/invoice-settings/invoice-settings.postgres.ts'
 import { type LeastDue, leastDueMinor } from '../../agreements/invoice-settings/settings.ts'
+import { timeTexts } from '../../array-text.ts'
 import type { Announce } from '../../outbox/announce.ts'
 import { insertBillingEvents, type NewBillingEvent } from '../../outbox/history.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
@@ -99,7 +100,8 @@ export async function issueChunk(
 }
 
 async function issueTogether(deps: IssueDeps, tenantId: TenantId, run: BillingRun, chunk: Issuable): Promise<boolean> {
-  const wanted = chunk.invoices.map((invoice) => ({ ...invoice, id: deps.newId() }))
+  // The id first: behind the spread it would make of each a shape of its own, slow to read (decision 0053).
+  const wanted = chunk.invoices.map((invoice): NewInvoice => ({ id: deps.newId(), ...invoice }))
   const issued = await deps.transact(tenantId, async (tx) => {
     await holdRun(tx, run.id)
     const atMs = deps.now()
@@ -167,7 +169,7 @@ async function store(
 ): Promise<readonly NewInvoice[]> {
   await insertLines(tx, invoices)
   await insertInvoiceDiscounts(tx, invoices)
-  const places = invoices.flatMap(itemPlaces)
+  const places = itemPlaces(invoices)
   if (places.length > 0) await markInvoiced(tx, places)
   await insertBilledUsage(tx, run.sealId, invoices)
   await insertProgressive(tx, invoices)
@@ -186,10 +188,12 @@ async function store(
   const credit = await means.drawCredit(tx, owing, atMs)
   const applied = await means.applyBalance(tx, owing, credit, leastDueMinor(settings), atMs)
   if (hasTexts) await keepTexts(tx, issued)
-  const events = issued.map((invoice) =>
-    issuedEvent(means, run, invoice, credit.get(invoice.id) ?? 0n, applied.get(invoice.id) ?? NOTHING_APPLIED),
-  )
-  events.push(...suppressed.map((invoice) => suppressedEvent(means, run, invoice)))
+  const timeText = timeTexts()
+  const events = issued.map((invoice) => {
+    const paid = { creditMinor: credit.get(invoice.id) ?? 0n, ...(applied.get(invoice.id) ?? NOTHING_APPLIED) }
+    return issuedEvent(means, run, invoice, paid, timeText)
+  })
+  events.push(...suppressed.map((invoice) => suppressedEvent(means, run, invoice, timeText)))
   for (const invoice of invoices) {
     if (invoice.next === null && !movesNothing(invoice)) events.push(endedEvent(means, run, invoice))
   }
@@ -217,8 +221,8 @@ function issuedEvent(
   means: Means,
   run: BillingRun,
   invoice: NewInvoice,
-  creditMinor: bigint,
-  { balanceMinor, carriedInMinor, carriedOutMinor }: Applied,
+  { creditMinor, balanceMinor, carriedInMinor, carriedOutMinor }: Applied & { creditMinor: bigint },
+  timeText: (ms: number) => string,
 ): NewBillingEvent {
   const { id, subscription, period, plan, draft, replaces } = invoice
   const dueMinor = draft.totalMinor - creditMinor - balanceMinor + carriedInMinor - carriedOutMinor
@@ -237,8 +241,8 @@ function issuedEvent(
       ...(carriedOutMinor > 0n ? { carried_out: formatMoney(carriedOutMinor, plan.currency) } : {}),
       amount_due: formatMoney(dueMinor, plan.currency),
       currency: plan.currency,
-      period_start: new Date(period.startMs).toISOString(),
-      period_end: new Date(period.endMs).toISOString(),
+      period_start: timeText(period.startMs),
+      period_end: timeText(period.endMs),
       seal_id: run.sealId,
       ...onBehalfOf(subscription),
       ...(replaces === undefined || invoice.offCycle ? {} : { replaces }),
@@ -253,8 +257,12 @@ function onBehalfOf({ customerId, customerKey, payer }: ToRate): { on_behalf_of?
 }
 
 /** Nobody is told but who asks for the history. */
-function suppressedEvent(means: Means, run: BillingRun, { id, subscription, period }: NewInvoice): NewBillingEvent {
-  const [start, end] = [period.startMs, period.endMs].map((ms) => new Date(ms).toISOString())
+function suppressedEvent(
+  means: Means,
+  run: BillingRun,
+  { id, subscription, period }: NewInvoice,
+  timeText: (ms: number) => string,
+): NewBillingEvent {
   return {
     id: means.newId(),
     event: 'invoice.suppressed',
@@ -262,7 +270,7 @@ function suppressedEvent(means: Means, run: BillingRun, { id, subscription, peri
     subscriptionId: subscription.id,
     invoiceId: id,
     billingRunId: run.id,
-    data: { period_start: start, period_end: end, seal_id: run.sealId },
+    data: { period_start: timeText(period.startMs), period_end: timeText(period.endMs), seal_id: run.sealId },
   }
 }
 
@@ -303,11 +311,12 @@ export async function park(
 }
 
 function announceIssued(announce: Announce, { id, subscription, plan, draft }: NewInvoice): void {
-  const meters = new Set(draft.lines.flatMap((line) => line.meter ?? []))
+  const meters: string[] = []
+  for (const { meter } of draft.lines) if (meter !== null && !meters.includes(meter)) meters.push(meter)
   announce({
     event: 'invoice_finalised',
     userId: subscription.payer?.key ?? subscription.customerKey,
-    usageType: meters.size === 0 ? 'subscription' : [...meters].join(','),
+    usageType: meters.length === 0 ? 'subscription' : meters.join(','),
     amount: formatMoney(draft.totalMinor, plan.currency),
     currency: plan.currency,
     invoiceId: id,

@@ -8,6 +8,7 @@ import { payLines } from './pay-lines.ts'
  * invoice owes.
  */
 export function allocateCredit(invoices: readonly InvoiceToPay[], open: readonly OpenCredit[]): CreditDraw[] {
+  if (open.length === 0) return []
   const creditOf = new Map<string, OpenCredit[]>()
   for (const credit of open) {
     const ofCustomer = creditOf.get(credit.customerId)

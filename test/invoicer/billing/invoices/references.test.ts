@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => database.drop())
 
 /** A row of the world's first invoice, with other members. */
-function insertLike(table: 'invoices' | 'billed_usage', other: Record<string, unknown>) {
+function insertLike(table: 'invoices' | 'invoice_lines' | 'billed_usage', other: Record<string, unknown>) {
   return world.transact(world.tenantId, (tx) =>
     tx.query(`INSERT INTO ${table} SELECT (jsonb_populate_record(t, $1)).* FROM ${table} t LIMIT 1`, [
       JSON.stringify(other),
@@ -50,6 +50,22 @@ describe('what an invoice refers to is there, though it is looked up once a stat
 
   test('a row like one that is there is taken', async () => {
     await expect(insertLike('invoices', another())).resolves.toMatchObject({ rowCount: 1 })
+  })
+})
+
+describe('the invoice of a line is there, though it comes behind the line', () => {
+  const refused = { code: '23503', constraint: 'invoice_lines_references' }
+
+  test('an unknown invoice is refused at the commit, and one of another tenant', async () => {
+    await expect(insertLike('invoice_lines', { invoice_id: world.newId() })).rejects.toMatchObject(refused)
+    const ofOther = { invoice_id: await idOf(other, 'id') }
+    await expect(insertLike('invoice_lines', ofOther)).rejects.toMatchObject(refused)
+  })
+
+  test('a line of an invoice that is there is taken, and nothing waits for it any more', async () => {
+    await expect(insertLike('invoice_lines', { line_index: 77 })).resolves.toMatchObject({ rowCount: 1 })
+    const waiting = await world.transact(world.tenantId, (tx) => tx.query('SELECT FROM invoices_awaited'))
+    expect(waiting.rowCount).toBe(0)
   })
 })
 
