@@ -160,7 +160,8 @@ function linesOf(share: Share, isWanted: (charge: Charge<Price>) => boolean): Li
     }
     lines.push(line)
     if (leastOf(charge.price) === undefined) continue
-    const missing = trueUpLine(charge, line, parts, basis, plan.currency)
+    const isByDifference = runs === undefined && charge.price.model === 'flat'
+    const missing = trueUpLine(charge, line, parts, { ...basis, isByDifference }, plan.currency)
     if (missing !== undefined) lines.push(missing)
   }
   return lines
@@ -229,13 +230,14 @@ function trueUpLine(
   { name, price }: Charge<Price>,
   line: Line,
   parts: Parts,
-  basis: ProrationBasis,
+  { isByDifference, ...basis }: ProrationBasis & { isByDifference: boolean },
   currency: string,
 ): Line | undefined {
   const minimum = leastOf(price) ?? ZERO
   const minimumMinor = isCut(parts) ? proratedMinor(minimum, parts, basis, currency) : roundToMinor(minimum, currency)
   // Of a fee below its minimum both are parts by difference: where the line's is the larger by a cent, another part's is not.
-  const isBelow = price.model === 'flat' && discounted(price, priceDecimal(price.amount).value).lessThan(minimum)
+  const fee = isByDifference && price.model === 'flat' ? priceDecimal(price.amount).value : undefined
+  const isBelow = fee !== undefined && discounted(price, fee).lessThan(minimum)
   const amountMinor = isBelow ? minimumMinor - line.amountMinor : trueUpMinor(minimumMinor, line.amountMinor)
   if (amountMinor === 0n) return undefined
   const missing = formatQuantity(minimum.minus(moneyAsQuantity(line.amountMinor, currency)))

@@ -1,5 +1,6 @@
 -- Invoice lines come before their invoices, so that only the commit can tell whether these are there: the last reference of
--- an invoice that was looked up row by row (0037). At the commit it is looked up once a statement. Breaking: no.
+-- an invoice that was looked up row by row (0037). At the commit it is looked up once a statement. Breaking: no; where invoices
+-- are issued meanwhile one of the two may be ended as a deadlock, which leaves nothing: start it again.
 -- Nothing that is referred to is ever deleted or changed, as there. And the plan of a foreign key is made once a connection:
 -- made while there were hardly any invoices it read all of a tenant's for a line. This one is made each time.
 

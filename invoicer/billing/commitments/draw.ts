@@ -21,6 +21,8 @@ export type Draw = {
   servedUntilMs: number
   /** Of a void invoice: it draws nothing any more. */
   isVoid: boolean
+  /** Of the subscription as it was rated; left out: as it is. */
+  revision?: number
 }
 /** Of a charge of a period, what a commitment of several periods made of its amount. The amounts are money. */
 export type CommitmentEntry = {

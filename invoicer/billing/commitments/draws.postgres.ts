@@ -7,6 +7,7 @@ import type { Draw } from './draw.ts'
 export type StoredDraw = Draw & {
   subscriptionId: string
   ordinal: number
+  revision: number
   invoiceId: string | null
   adjustment: { id: string; invoiceId: string | null; lineIndex: number | null } | null
 }
@@ -24,6 +25,7 @@ type DrawRow = {
   rest_minor: string
   committed_minor: string
   served_until: Date
+  revision: number
   invoice_id: string | null
   adjustment_id: string | null
   item_invoice_id: string | null
@@ -131,7 +133,9 @@ export async function areDrawsCountedOn(tx: TenantTransaction, invoiceIds: reado
     `SELECT EXISTS (
        SELECT FROM commitment_draws o
        JOIN commitment_draws d ON d.tenant_id = o.tenant_id AND d.subscription_id = o.subscription_id
-         AND d.plan_id = o.plan_id AND d.charge_key = o.charge_key AND d.window_start = o.window_start
+         AND d.plan_id = o.plan_id AND d.charge_key = o.charge_key
+         AND d.period_start + (d.period_end - d.period_start) / 2 >= o.window_start
+         AND d.period_start + (d.period_end - d.period_start) / 2 < o.window_end
          AND d.period_start <> o.period_start AND (d.ordinal > o.ordinal OR d.period_start > o.period_start)
        WHERE o.invoice_id = ANY ($1::uuid[]) AND NOT d.is_void AND NOT EXISTS (
          SELECT FROM commitment_draws v
@@ -144,25 +148,36 @@ export async function areDrawsCountedOn(tx: TenantTransaction, invoiceIds: reado
 }
 
 /**
- * Windows that are to be rated again, though nothing of their usage came late: of which something is to be given back, and
- * those that were not settled where their subscription was changed since. Each by a subject of its customer.
+ * Windows that are to be rated again, though nothing of their usage came late: of which something is to be given back, those
+ * of an invoice that is void since, and those that were not settled where their subscription was changed since. Each by a
+ * subject of its customer.
  */
 export async function listToSettle(tx: TenantTransaction): Promise<ChangedUsage[]> {
   const { rows } = await tx.query<{ subject: string; first_at: Date; last_at: Date }>(
-    `SELECT k.subject, min(w.window_start) AS first_at, max(w.window_end) AS last_at
-     FROM (
-       SELECT DISTINCT ON (d.subscription_id, d.plan_id, d.charge_key, d.window_start) d.*,
-         max(d.period_end) FILTER (WHERE NOT d.is_void)
-           OVER (PARTITION BY d.subscription_id, d.plan_id, d.charge_key, d.window_start) AS billed_until
-       FROM commitment_draws d
-       ORDER BY d.subscription_id, d.plan_id, d.charge_key, d.window_start, d.ordinal DESC
-     ) AS w
-     JOIN subscriptions s ON s.tenant_id = w.tenant_id AND s.id = w.subscription_id
+    `WITH latest AS (
+       SELECT DISTINCT ON (d.subscription_id, d.plan_id, d.charge_key, d.period_start) d.* FROM commitment_draws d
+       ORDER BY d.subscription_id, d.plan_id, d.charge_key, d.period_start, d.ordinal DESC
+     ), charges AS (
+       SELECT subscription_id, max(window_end) AS last_at,
+         min(window_start) FILTER (WHERE rest_minor <> 0) AS rest_at,
+         (array_agg(CASE WHEN is_void THEN window_start END ORDER BY ordinal DESC))[1] AS void_at,
+         (array_agg(revision ORDER BY ordinal DESC))[1] AS revision,
+         (array_agg(window_start ORDER BY period_start DESC) FILTER (WHERE NOT is_void))[1] AS open_at,
+         (array_agg(served_until ORDER BY period_start DESC) FILTER (WHERE NOT is_void))[1] AS served_until,
+         max(period_end) FILTER (WHERE NOT is_void) AS billed_until
+       FROM latest GROUP BY subscription_id, plan_id, charge_key
+     ), asked AS (
+       SELECT s.customer_id, c.last_at, least(c.rest_at, c.void_at,
+         CASE WHEN s.revision > c.revision AND c.served_until > c.billed_until THEN c.open_at END) AS first_at
+       FROM charges c JOIN subscriptions s ON s.tenant_id = app_tenant() AND s.id = c.subscription_id
+     )
+     SELECT k.subject, min(a.first_at) AS first_at, max(a.last_at) AS last_at
+     FROM asked a
      CROSS JOIN LATERAL (
-       SELECT subject FROM customer_subjects c WHERE c.tenant_id = s.tenant_id AND c.customer_id = s.customer_id
+       SELECT subject FROM customer_subjects k WHERE k.tenant_id = app_tenant() AND k.customer_id = a.customer_id
        ORDER BY subject COLLATE "C" LIMIT 1
      ) AS k
-     WHERE w.rest_minor <> 0 OR (s.revision > w.revision AND w.served_until > w.billed_until)
+     WHERE a.first_at IS NOT NULL
      GROUP BY k.subject`,
   )
   return rows.map((row) => ({
@@ -177,6 +192,7 @@ function drawFromRow(row: DrawRow): StoredDraw {
   return {
     subscriptionId: row.subscription_id,
     ordinal: row.ordinal,
+    revision: row.revision,
     planId: row.plan_id,
     chargeKey: row.charge_key,
     window: { startMs: row.window_start.getTime(), endMs: row.window_end.getTime() },

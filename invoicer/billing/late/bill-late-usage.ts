@@ -1,4 +1,5 @@
 import type { TenantId } from '../../../schemas/http/door.ts'
+import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import { listDraws, listToSettle, type StoredDraw } from '../commitments/draws.postgres.ts'
@@ -117,7 +118,12 @@ export async function rateLate(
   const drawsOf = new Map(drawing.flatMap(({ id, draws }) => (draws === undefined ? [] : [[id, draws] as const])))
   const again: RatedLate['again'] = (drawn, isOpen) => {
     const open = invoices.map((invoice) => ({ ...invoice, charges: invoice.charges.filter(isOpen) }))
-    return rateAgain(open, answers, [], bySubscription(drawn))
+    const refusedNow: Unratable[] = []
+    const costs = rateAgain(open, answers, refusedNow, bySubscription(drawn))
+    const [first] = refusedNow
+    if (first === undefined) return costs
+    // As what the database refuses: each subscription is then tried alone, and this one left to the next run.
+    throw new Problem('calculation_failed', first.reason)
   }
   return { rated: { costs: rateAgain(invoices, answers, refused, drawsOf), again }, subscriptions, refused }
 }

@@ -115,12 +115,17 @@ function costsNow(
   })
 }
 
-/** `isUsed`: because of usage, not of what others drew, or what became of the subscription. */
+/**
+ * One that differs, or that says that it was looked at since the last one: that was void, left a rest, or knew another
+ * revision. `isUsed`: because of usage, not of what others drew, or what became of the subscription.
+ */
 function changedDraw(draw: Draw | undefined, draws: readonly Draw[], revision: number): Pick<CostNow, 'draw'> {
   if (draw === undefined) return {}
   const before = drawnBy(draws, draw)
+  const last = draws.findLast(({ planId, chargeKey }) => planId === draw.planId && chargeKey === draw.chargeKey)
+  const isSeen = last !== undefined && !last.isVoid && last.restMinor === 0n && (last.revision ?? revision) >= revision
   const members = ['baseMinor', 'amountMinor', 'restMinor', 'servedUntilMs'] as const
-  if (before !== undefined && members.every((name) => before[name] === draw[name])) return {}
+  if (isSeen && before !== undefined && members.every((name) => before[name] === draw[name])) return {}
   return { draw: { ...draw, revision, isUsed: before?.baseMinor !== draw.baseMinor } }
 }
 

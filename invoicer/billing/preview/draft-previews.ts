@@ -58,17 +58,21 @@ export async function draftPreviews(
   })
   const answers = await readQuantities(usage, tenantId, EVERYTHING_KNOWN, requests)
   const drawnOf = new Map<string, Draw[]>()
+  const unknown = new Map<string, Error>()
   const drafts = wanted.map((item, place) => {
     const { subscription } = item
     const one: RatablePeriod | Error = all[place] ?? new Error('Nothing was rated.')
-    if (one instanceof Error) return one
-    return orError(() => {
+    const before = subscription.draws === undefined ? undefined : unknown.get(subscription.id)
+    if (before !== undefined) return before
+    if (one instanceof Error) return noted<Draft>(one, subscription, unknown)
+    const draft = orError(() => {
       const drawn = drawnOf.get(subscription.id) ?? []
       const whole = drafted(item, one, String(place), answers, planOf, drawn)
       drawnOf.set(subscription.id, [...drawn, ...whole.lines.flatMap(({ draw }) => draw ?? [])])
       const draft = withDiscounts(subscription, one, whole, discountsOf)
       return item.asSpend ? withPaidFees(item, draft) : draft
     })
+    return noted(draft, subscription, unknown)
   })
   return Promise.all(
     wanted.map((one, place) => {
@@ -76,6 +80,12 @@ export async function draftPreviews(
       return of instanceof Error ? of : withTax(one, drafts[place], engine, taxOf, nowMs, of?.plan.currency ?? '')
     }),
   )
+}
+
+/** What a period drew that cannot be rated is unknown to those behind it. */
+function noted<T>(draft: T | Error, { id }: ToRate, unknown: Map<string, Error>): T | Error {
+  if (draft instanceof Error) unknown.set(id, draft)
+  return draft
 }
 
 /** Before discounts and tax. */

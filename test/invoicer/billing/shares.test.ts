@@ -77,6 +77,16 @@ describe('a period is cut where phases begin', () => {
     expect(totalMinor).toBe(9500n)
   })
 
+  test('and several of an add-on cost what they cost, whatever the minimum of one is', () => {
+    const plan = { ...planWith('add-on', flat('10', '50')), kind: 'add_on' as const }
+    const amounts = (addOnQuantity: string) => {
+      const part = { ...period }
+      const [share] = sharesOf('k', { period, plan, portions: [{ plan, parts: [part] }] }, nothing(), 'UTC')
+      return draftShares([{ ...share!, held: [{ part, addOnQuantity }] }]).lines.map(({ amountMinor }) => amountMinor)
+    }
+    expect([amounts('1'), amounts('5'), amounts('6')]).toEqual([[1000n, 4000n], [5000n], [6000n]])
+  })
+
   test.each<[string, Price]>([
     ['a fee', flat('99.99')],
     ['a fee with a discount and a minimum', { ...flat('100', '95'), discount_percent: '33.3' }],

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cancelSubscription } from '../../../../invoicer/agreements/subscriptions/cancel-subscription.ts'
 import { changeSubscription } from '../../../../invoicer/agreements/subscriptions/change-subscription.ts'
+import { listToSettle } from '../../../../invoicer/billing/commitments/draws.postgres.ts'
 import { openRun } from '../../../../invoicer/billing/run/open-run.ts'
 import { runBilling } from '../../../../invoicer/billing/run/run-billing.ts'
 import { progressInPostgres } from '../../../../invoicer/billing/run/runs.postgres.ts'
@@ -46,6 +47,13 @@ async function lines(world: World): Promise<string[][]> {
 async function billedMinor(world: World): Promise<bigint> {
   const invoices = (await world.invoices()).filter(({ state }) => state !== 'void')
   return invoices.reduce((sum, { totalMinor }) => sum + totalMinor, 0n)
+}
+
+/** What living invoices come to, and what credit notes gave back of them. */
+async function standingOf(world: World): Promise<{ billed: bigint; given: bigint }> {
+  const invoices = (await world.invoices()).filter(({ state }) => state !== 'void')
+  const given = invoices.reduce((sum, { creditedMinor }) => sum + creditedMinor, 0n)
+  return { billed: await billedMinor(world), given }
 }
 
 /** SUB-1; billing-rules: "the true-up at the period's (or window's) end brings the charge to the commitment". */
@@ -117,6 +125,23 @@ describe('a commitment that three months have together', () => {
       [95_000n, 5_000n],
       [10_000n, 0n],
     ])
+  })
+
+  test('gives overage back behind an invoice that is void, which it was made up for with', async () => {
+    const world = await committed(1000, 2000)
+    await runMonths(world, 0, 2)
+    use(world, 0, -900, month(2) + DAY_MS)
+    use(world, 2, 300)
+    await runMonths(world, 2, 3)
+    // 1,000.00 are given back, of 3,000.00 350.00 more would be; but 2,400 in all are 3,100.00.
+    const [, , third] = await world.invoices()
+    expect([third!.totalMinor, (await standingOf(world)).given]).toEqual([10_000n, 100_000n])
+    await change(world, third!.id, 'void')
+    for (const day of [1, 2, 3]) await runAt(world, month(3) + day * DAY_MS)
+    const { billed, given } = await standingOf(world)
+    expect(billed - given).toBe(265_000n)
+    const draws = await world.transact(world.tenantId, (tx) => listToSettle(tx))
+    expect(draws).toEqual([])
   })
 
   test('is settled where its subscription ends in a pause, behind what was billed before', async () => {
