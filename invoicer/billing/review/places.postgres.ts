@@ -21,8 +21,12 @@ export async function findPlace(tx: TenantTransaction, runId: string): Promise<P
   return { part: rows[0]?.review_part ?? 'again', after: rows[0]?.review_after ?? null }
 }
 
-/** True if the run stood there, and is at work: of several runners one writes the drafts of a place. */
+/**
+ * True if the run stood there, and is at work: of several runners one writes the drafts of a place. Its turn comes first: one
+ * that is not there any more keeps the row locked that it waited for, and whoever settles the run has its turn and wants the row.
+ */
 export async function movePlace(tx: TenantTransaction, runId: string, from: Place, to: Place): Promise<boolean> {
+  await queueForRun(tx, runId, 'shared')
   const { rowCount } = await tx.query(
     `UPDATE billing_runs SET review_part = $4, review_after = $5
      WHERE id = $1 AND state IN ('running', 'failed') AND coalesce(review_part, 'again') = $2
