@@ -5,8 +5,7 @@ import type { ToRate } from '../due.ts'
 import { isOfSeveralPeriods } from '../rating/bounds.ts'
 import type { PlanOf } from '../run/rate-chunk.ts'
 import { planIdsOf } from '../shares.ts'
-import type { Draw } from './draw.ts'
-import { listDraws } from './draws.postgres.ts'
+import { listDraws, type StoredDraw } from './draws.postgres.ts'
 
 /**
  * Subscriptions with what they drew of commitments of several periods; those without such a price as they are, and without
@@ -20,12 +19,20 @@ export async function withDraws<S extends ToRate>(
 ): Promise<readonly S[]> {
   const ids = subscriptions.filter((one) => one.draws === undefined && hasCommitments(one, planOf)).map(({ id }) => id)
   if (ids.length === 0) return subscriptions
-  const drawsOf = new Map(ids.map((id): [string, Draw[]] => [id, []]))
-  for (const draw of await transact(tenantId, (tx) => listDraws(tx, ids))) drawsOf.get(draw.subscriptionId)?.push(draw)
-  return subscriptions.map((one) => {
-    const draws = drawsOf.get(one.id)
-    return draws === undefined ? one : { ...one, draws }
-  })
+  const drawing = new Set(ids)
+  const drawsOf = drawsBySubscription(await transact(tenantId, (tx) => listDraws(tx, ids)))
+  return subscriptions.map((one) => (drawing.has(one.id) ? { ...one, draws: drawsOf.get(one.id) ?? [] } : one))
+}
+
+/** In their order; a subscription that drew nothing is left out. */
+export function drawsBySubscription(draws: readonly StoredDraw[]): Map<string, StoredDraw[]> {
+  const drawsOf = new Map<string, StoredDraw[]>()
+  for (const draw of draws) {
+    const together = drawsOf.get(draw.subscriptionId)
+    if (together) together.push(draw)
+    else drawsOf.set(draw.subscriptionId, [draw])
+  }
+  return drawsOf
 }
 
 function hasCommitments(subscription: ToRate, planOf: PlanOf): boolean {

@@ -3,7 +3,7 @@ import { Problem } from '../../../schemas/http/problem.ts'
 import type { TenantTransaction } from '../../../schemas/postgres/tenant.postgres.ts'
 import type { Means, Transact } from '../../transaction.ts'
 import { listDraws, listToSettle, type StoredDraw } from '../commitments/draws.postgres.ts'
-import { withDraws } from '../commitments/load-draws.ts'
+import { drawsBySubscription, withDraws } from '../commitments/load-draws.ts'
 import { listChargeDiscounts } from '../discounts/charge-discounts.postgres.ts'
 import type { ToRate } from '../due.ts'
 import { listToRate } from '../preview/to-rate.postgres.ts'
@@ -119,19 +119,13 @@ export async function rateLate(
   const again: RatedLate['again'] = (drawn, isOpen) => {
     const open = invoices.map((invoice) => ({ ...invoice, charges: invoice.charges.filter(isOpen) }))
     const refusedNow: Unratable[] = []
-    const costs = rateAgain(open, answers, refusedNow, bySubscription(drawn))
+    const costs = rateAgain(open, answers, refusedNow, drawsBySubscription(drawn))
     const [first] = refusedNow
     if (first === undefined) return costs
     // As what the database refuses: each subscription is then tried alone, and this one left to the next run.
     throw new Problem('calculation_failed', first.reason)
   }
   return { rated: { costs: rateAgain(invoices, answers, refused, drawsOf), again }, subscriptions, refused }
-}
-
-function bySubscription(draws: readonly StoredDraw[]): Map<string, StoredDraw[]> {
-  const drawsOf = new Map<string, StoredDraw[]>()
-  for (const draw of draws) drawsOf.set(draw.subscriptionId, [...(drawsOf.get(draw.subscriptionId) ?? []), draw])
-  return drawsOf
 }
 
 /**
